@@ -1,0 +1,1 @@
+"""Global covariance pooling with differentiable spectral layers."""

@@ -1,0 +1,45 @@
+"""Errors a person can act on: each message is one sentence that says what was wrong, what was found, what to do."""
+
+
+class GCPError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class UnknownNameError(GCPError, LookupError):
+    """A method, backbone or dataset that no registry holds."""
+
+
+class OptionError(GCPError, ValueError):
+    """An option that does not exist, has the wrong type or lies outside its range."""
+
+
+class ShapeError(GCPError, ValueError):
+    """An input whose shape the layer cannot work with."""
+
+
+class MissingDependencyError(GCPError, ImportError):
+    """An optional package that is not installed."""
+
+
+class WeightsError(GCPError, RuntimeError):
+    """Pretrained weights that do not exist or cannot be fetched."""
+
+
+class CheckpointError(GCPError, RuntimeError):
+    """A checkpoint that is missing, unreadable, or of another network than the one asked for."""
+
+
+class DataError(GCPError, RuntimeError):
+    """A dataset that is missing, damaged or laid out in another way than expected."""
+
+
+class NonFiniteError(GCPError, ArithmeticError):
+    """NaN or infinity where finite numbers are needed.
+
+    Attributes:
+        samples: positions in the batch of the samples that are not finite.
+    """
+
+    def __init__(self, message: str, samples: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.samples = samples

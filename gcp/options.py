@@ -1,0 +1,104 @@
+"""Options as dataclasses: default, help and range of an option stand in one place, free of torch.
+
+The command line's schema is derived from these classes, and so is its help text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from gcp.errors import OptionError
+from gcp.registry import nearest
+
+OptionsT = TypeVar("OptionsT", bound="Options")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+) -> Any:
+    """A dataclass field with its help text and its range: ``minimum <= value <= maximum``, ``value > above``."""
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "above": above, "choices": choices}
+    if isinstance(default, (list, dict)):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Base of every option class: checks types and ranges when built. Raises OptionError."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name), hints[field.name])
+
+
+def make_options(cls: type[OptionsT], values: Mapping[str, Any], owner: str) -> OptionsT:
+    """``cls(**values)`` with unknown names refused in a sentence.
+
+    Args:
+        cls: the option class.
+        values: option names and values.
+        owner: whose options these are, for the message: "method 'taylor'".
+    """
+    known = option_names(cls)
+    for name in values:
+        if name not in known:
+            takes = ", ".join(known) or "no options"
+            raise OptionError(f"{owner} has no option '{name}'{nearest(name, known)}; it takes: {takes}")
+    return cls(**values)
+
+
+def option_names(cls: type[Options]) -> list[str]:
+    """Names of the options of a class, in order."""
+    return [field.name for field in dataclasses.fields(cls)]
+
+
+def _check(field: dataclasses.Field[Any], value: Any, hint: Any) -> None:
+    allowed = _alternatives(hint)
+    if not any(_is_a(value, kind) for kind in allowed):
+        expected = " or ".join("none" if kind is type(None) else _type_name(kind) for kind in allowed)
+        raise OptionError(f"{field.name} must be {expected}, got {value!r}")
+    if value is None:
+        return
+    range_ = field.metadata
+    choices = range_.get("choices")
+    if choices is not None and value not in choices:
+        raise OptionError(f"{field.name} must be one of {', '.join(map(str, choices))}, got {value!r}")
+    for item in value if isinstance(value, list) else [value]:
+        if range_.get("minimum") is not None and not item >= range_["minimum"]:
+            raise OptionError(f"{field.name} must be at least {range_['minimum']}, got {item}")
+        if range_.get("maximum") is not None and not item <= range_["maximum"]:
+            raise OptionError(f"{field.name} must be at most {range_['maximum']}, got {item}")
+        if range_.get("above") is not None and not item > range_["above"]:
+            raise OptionError(f"{field.name} must be greater than {range_['above']}, got {item}")
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    if kind is Any:
+        return True
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_is_a(item, get_args(kind)[0]) for item in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict)
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
+
+
+def _type_name(kind: Any) -> str:
+    names = {int: "an integer", float: "a number", str: "a word", bool: "true or false"}
+    return names.get(kind, f"a {kind}")

@@ -1,0 +1,61 @@
+"""Names and what they stand for: one registry each for methods, backbones and datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, Generic, TypeVar
+
+from gcp.errors import OptionError, UnknownNameError
+
+T = TypeVar("T")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """" (did you mean 'X'?)" for the name in ``names`` closest to ``name``, else an empty string."""
+    close = get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def resolve(target: str | Callable[..., Any]) -> Any:
+    """The object behind ``"package.module:attribute"``, imported when it is needed; anything else as it is."""
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+class Registry(Generic[T]):
+    """A table of named entries that says what it holds when asked for something else.
+
+    Args:
+        kind: what the entries are, for messages: "method", "backbone", "dataset".
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str, entry: T) -> T:
+        """Add ``entry`` under ``name``. Raises OptionError if the name is taken by another entry."""
+        if self._entries.get(name, entry) != entry:
+            raise OptionError(f"the {self.kind} '{name}' is registered already; choose another name")
+        self._entries[name] = entry
+        return entry
+
+    def get(self, name: str) -> T:
+        """The entry of that name. Raises UnknownNameError with the nearest name and the whole list."""
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise UnknownNameError(
+                f"unknown {self.kind} '{name}'{nearest(name, self._entries)}; available: {', '.join(self.names())}"
+            ) from None
+
+    def names(self) -> list[str]:
+        """All names, in the order they were registered."""
+        return list(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
