@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """" (did you mean 'X'?)" for the name in ``names`` closest to ``name``, else an empty string."""
+    """ " (did you mean 'X'?)" for the name in ``names`` closest to ``name``, else an empty string."""
     close = get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f" (did you mean '{close[0]}'?)" if close else ""
 

@@ -1,0 +1,69 @@
+"""Functions of covariances, as plain functions of features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gcp.errors import NonFiniteError, OptionError, ShapeError
+from gcp.methods import METHODS, MethodInfo, SpectralOptions
+from gcp.options import make_options
+from gcp.registry import resolve
+from gcp.spectral.function import CovarianceFunction, SpectralMethod
+from gcp.spectral.maps import SquareRoot
+
+
+def spectral_method(name: str | MethodInfo, **options: object) -> SpectralMethod:
+    """The spectral method of that name with its options, ready for `covariance_root`.
+
+    Raises:
+        UnknownNameError: no such method.
+        OptionError: not a spectral method, or an option it does not have or that is out of range.
+    """
+    info = METHODS.get(name) if isinstance(name, str) else name
+    if info.kernel is None:
+        spectral = [other for other in METHODS.names() if METHODS.get(other).kernel is not None]
+        raise OptionError(f"'{info.name}' is no spectral method; the spectral methods are {', '.join(spectral)}")
+    built = make_options(info.options, options, f"method '{info.name}'")
+    assert isinstance(built, SpectralOptions)
+    return SpectralMethod(resolve(info.kernel), info.keep and resolve(info.keep), built, SquareRoot())
+
+
+def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
+    """Square root of the covariance of features over their positions.
+
+    Args:
+        features: (B, C, H, W) or (B, C, N), any floating dtype.
+        method: from `spectral_method`; decides the gradient, and the precision of the computation.
+
+    Returns:
+        (B, C, C), symmetric, positive semi-definite, in the dtype of ``features``.
+
+    Raises:
+        ShapeError: wrong number of dimensions, or fewer than two positions.
+        NonFiniteError: NaN or infinity in ``features``; names the samples.
+    """
+    if features.dim() not in (3, 4):
+        raise ShapeError(f"features must be (B, C, H, W) or (B, C, N), got shape {tuple(features.shape)}")
+    size = "x".join(map(str, features.shape[2:]))
+    flat = features.flatten(2)
+    if flat.shape[-1] < 2:
+        raise ShapeError(
+            f"a covariance needs two positions or more, got a feature map of {size}; "
+            "use larger images, or a backbone with a smaller stride (last_stride=1)"
+        )
+    method.options.check_channels(flat.shape[1])
+    check_finite(flat)
+    with torch.autocast(features.device.type, enabled=False):
+        Z, *_ = CovarianceFunction.apply(flat, method)
+    root: Tensor = Z
+    return root
+
+
+def check_finite(features: Tensor) -> None:
+    """Raise NonFiniteError naming the samples of ``features`` (B, ...) that hold NaN or infinity."""
+    finite = features.detach().flatten(1).isfinite().all(1)
+    if not finite.all():
+        samples = tuple((~finite).nonzero().flatten().tolist())
+        named = ", ".join(map(str, samples[:8])) + (", ..." if len(samples) > 8 else "")
+        raise NonFiniteError(f"NaN or infinity in the features of sample {named} of {len(features)}", samples)

@@ -1,0 +1,217 @@
+"""The table of pooling methods: for each name its options, its layer, its kernel and where it was published.
+
+Free of torch, so that names, options and ranges are known before anything heavy is imported. A spectral method is a
+kernel file, a line here and a YAML in ``conf/method``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from gcp.errors import OptionError
+from gcp.options import Options, option
+from gcp.registry import Registry
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What the registry knows of a pooling method.
+
+    Attributes:
+        name: the key users write.
+        options: dataclass of the constructor arguments.
+        layer: the ``nn.Module`` class, called ``layer(in_channels, info, options)``; or "module:attribute".
+        summary: one line for ``--help``.
+        source: the paper.
+        kernel: for spectral methods, ``kernel(spectrum, options) -> Loewner``; or "module:attribute".
+        keep: for spectral methods that cut the spectrum, ``keep(spectrum, options) -> mask``; or "module:attribute".
+        reduced_channels: channels a network reduces its features to before this method, none: as they are.
+    """
+
+    name: str
+    options: type[Options]
+    layer: str | Callable[..., Any]
+    summary: str
+    source: str
+    kernel: str | Callable[..., Any] | None = None
+    keep: str | Callable[..., Any] | None = None
+    reduced_channels: int | None = 256
+
+
+@dataclass(frozen=True)
+class AverageOptions(Options):
+    """Global average pooling has nothing to set."""
+
+
+@dataclass(frozen=True)
+class SpectralOptions(Options):
+    """Options every spectral method has."""
+
+    precision: str = option(
+        "mixed",
+        "mixed: decompose in float64, multiply in the input's type, float32 at least; float64; float32: SVD of the "
+        "centred features",
+        choices=("mixed", "float64", "float32"),
+    )
+
+    def check_channels(self, channels: int) -> None:
+        """Raise OptionError if these options cannot serve covariances of ``channels`` channels."""
+
+
+@dataclass(frozen=True)
+class TruncOptions(SpectralOptions):
+    """Options of `trunc`."""
+
+    limit: float = option(1e10, "largest |1/(lam_i - lam_j)|, in units of 1/eigenvalue", above=0)
+
+
+@dataclass(frozen=True)
+class TopNOptions(SpectralOptions):
+    """Options of `topn`."""
+
+    n: int | None = option(None, "number of eigenvalues kept, at most the number of channels", minimum=1)
+    fraction: float | None = option(
+        None,
+        "fraction of the eigenvalues kept; with neither n nor fraction, 206 of 256 as published",
+        above=0,
+        maximum=1,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n is not None and self.fraction is not None:
+            raise OptionError(f"topn takes n or fraction, not both; got n={self.n} and fraction={self.fraction}")
+
+    def kept(self, channels: int) -> int:
+        """Number of eigenvalues kept of ``channels``."""
+        if self.n is not None:
+            return self.n
+        fraction = 206 / 256 if self.fraction is None else self.fraction
+        return max(1, round(fraction * channels))
+
+    def check_channels(self, channels: int) -> None:
+        """Raise OptionError if more eigenvalues are to be kept than there are channels."""
+        if self.n is not None and self.n > channels:
+            raise OptionError(
+                f"topn cannot keep n={self.n} eigenvalues of a covariance of {channels} channels; "
+                f"set n to {channels} or less, or use fraction"
+            )
+
+
+@dataclass(frozen=True)
+class TaylorOptions(SpectralOptions):
+    """Options of `taylor`."""
+
+    degree: int = option(100, "degree of the Taylor polynomial of 1/(1 - x)", minimum=1)
+
+
+@dataclass(frozen=True)
+class PowerIterationOptions(SpectralOptions):
+    """Options of `pi`."""
+
+    iterations: int = option(19, "power iterations unrolled in the backward", minimum=1)
+
+
+@dataclass(frozen=True)
+class NewtonOptions(SpectralOptions):
+    """Options of `newton`."""
+
+    iterations: int = option(10, "Newton-Schulz iterations differentiated in the backward", minimum=1)
+
+
+METHODS: Registry[MethodInfo] = Registry("method")
+
+
+def register_method(
+    name: str,
+    *,
+    options: type[Options] = SpectralOptions,
+    kernel: str | Callable[..., Any] | None = None,
+    keep: str | Callable[..., Any] | None = None,
+    layer: str | Callable[..., Any] = "gcp.pooling.covariance:CovariancePooling",
+    summary: str = "",
+    source: str = "",
+    reduced_channels: int | None = 256,
+) -> MethodInfo:
+    """Add a pooling method: a spectral one by its ``kernel``, any other by its ``layer``. See MethodInfo."""
+    info = MethodInfo(name, options, layer, summary, source, kernel, keep, reduced_channels)
+    return METHODS.register(name, info)
+
+
+def list_methods() -> list[str]:
+    """Names of all pooling methods."""
+    return METHODS.names()
+
+
+def kernel_options(options: SpectralOptions) -> dict[str, Any]:
+    """The options a kernel has beyond those every spectral method has."""
+    shared = {field.name for field in fields(SpectralOptions)}
+    return {field.name: getattr(options, field.name) for field in fields(options) if field.name not in shared}
+
+
+_ICCV21 = "Song et al., ICCV 2021 (arXiv 2105.02498)"
+
+register_method(
+    "pade",
+    kernel="gcp.kernels.pade:pade",
+    summary="1/(lam_i - lam_j) as a Pade approximant of the ratio of eigenvalues",
+    source=_ICCV21,
+)
+register_method(
+    "taylor",
+    options=TaylorOptions,
+    kernel="gcp.kernels.taylor:taylor",
+    summary="1/(lam_i - lam_j) as a Taylor polynomial of the ratio of eigenvalues",
+    source="Wang et al., TPAMI 2021 (arXiv 2104.03821)",
+)
+register_method(
+    "pi",
+    options=PowerIterationOptions,
+    kernel="gcp.kernels.pi:pi",
+    summary="gradient of power iteration with deflation",
+    source="Wang et al., NeurIPS 2019 (arXiv 1906.09023)",
+)
+register_method(
+    "newton",
+    options=NewtonOptions,
+    kernel="gcp.kernels.newton:newton",
+    summary="gradient of the Newton-Schulz square root, in the eigenbasis",
+    source=f"{_ICCV21}; iSQRT-COV, Li et al., CVPR 2018 (arXiv 1712.01034)",
+)
+register_method(
+    "trunc",
+    options=TruncOptions,
+    kernel="gcp.kernels.trunc:trunc",
+    summary="1/(lam_i - lam_j) clipped to an absolute limit",
+    source=_ICCV21,
+)
+register_method(
+    "topn",
+    options=TopNOptions,
+    kernel="gcp.kernels.topn:topn",
+    keep="gcp.kernels.topn:kept",
+    summary="the largest eigenvalues only, in value and gradient",
+    source=_ICCV21,
+)
+register_method(
+    "original",
+    kernel="gcp.kernels.original:original",
+    summary="the textbook quotient 1/(lam_i - lam_j)",
+    source="MPN-COV, Li et al., ICCV 2017 (arXiv 1703.08050)",
+)
+register_method(
+    "lyapunov",
+    kernel="gcp.kernels.lyapunov:lyapunov",
+    summary="the exact derivative, free of cancellation",
+    source="Lin and Maji, BMVC 2017 (arXiv 1707.06772); Ionescu et al., ICCV 2015 (arXiv 1509.07838)",
+)
+register_method(
+    "average",
+    options=AverageOptions,
+    layer="gcp.pooling.average:AveragePooling",
+    summary="global average pooling, the first-order baseline",
+    source="Lin et al., ICLR 2014 (arXiv 1312.4400)",
+    reduced_channels=None,
+)

@@ -1,0 +1,1 @@
+"""Pooling layers: (B, C, H, W) in, (B, out_features) out."""

@@ -1,0 +1,17 @@
+"""Global average pooling."""
+
+from torch import Tensor, nn
+
+from gcp.methods import AverageOptions, MethodInfo
+
+
+class AveragePooling(nn.Module):
+    """Mean over positions: (B, C, H, W) to (B, C); the first-order baseline (arXiv 1312.4400)."""
+
+    def __init__(self, in_channels: int, info: MethodInfo, options: AverageOptions) -> None:
+        super().__init__()
+        self.out_features = in_channels
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C)."""
+        return features.flatten(2).mean(-1)

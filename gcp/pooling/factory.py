@@ -1,0 +1,41 @@
+"""A pooling layer from its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from gcp.errors import OptionError
+from gcp.methods import METHODS
+from gcp.options import make_options
+from gcp.pooling.reduction import ReducedPooling, channel_reduction
+from gcp.registry import resolve
+
+
+def create_pooling(name: str, in_channels: int, reduced_channels: int | None = None, **options: Any) -> nn.Module:
+    """A pooling layer that maps (B, in_channels, H, W) to (B, out_features).
+
+    Args:
+        name: one of `list_methods()`.
+        in_channels: channels of the feature map, at least 1.
+        reduced_channels: channels left by a 1x1 convolution, batch norm and ReLU before pooling; none: no reduction.
+        options: the method's own, see `gcp.methods`.
+
+    Returns:
+        a module with the attribute ``out_features``.
+
+    Raises:
+        UnknownNameError: no such method; the message has the nearest name.
+        OptionError: an option the method does not have, or out of its range.
+    """
+    info = METHODS.get(name)
+    for what, channels in (("in_channels", in_channels), ("reduced_channels", reduced_channels)):
+        if channels is not None and channels < 1:
+            raise OptionError(f"{what} must be at least 1, got {channels}")
+    pooled_channels = in_channels if reduced_channels is None else reduced_channels
+    built = make_options(info.options, options, f"method '{name}'")
+    pooling: nn.Module = resolve(info.layer)(pooled_channels, info, built)
+    if reduced_channels is None:
+        return pooling
+    return ReducedPooling(channel_reduction(in_channels, reduced_channels), pooling, int(pooling.out_features))  # type: ignore[arg-type]
