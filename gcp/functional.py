@@ -26,7 +26,7 @@ def spectral_method(name: str | MethodInfo, **options: object) -> SpectralMethod
         raise OptionError(f"'{info.name}' is no spectral method; the spectral methods are {', '.join(spectral)}")
     built = make_options(info.options, options, f"method '{info.name}'")
     assert isinstance(built, SpectralOptions)
-    return SpectralMethod(resolve(info.kernel), info.keep and resolve(info.keep), built, SquareRoot())
+    return SpectralMethod(resolve(info.kernel), resolve(info.keep), built, SquareRoot())
 
 
 def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:

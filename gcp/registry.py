@@ -18,7 +18,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
-def resolve(target: str | Callable[..., Any]) -> Any:
+def resolve(target: str | Callable[..., Any] | None) -> Any:
     """The object behind ``"package.module:attribute"``, imported when it is needed; anything else as it is."""
     if not isinstance(target, str):
         return target

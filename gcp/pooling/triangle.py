@@ -7,7 +7,8 @@ from torch import Tensor
 def triangle_index(size: int) -> Tensor:
     """Positions of the upper triangle in the flattened (size, size) matrix, row after row; (size (size + 1)/2,)."""
     row, column = torch.triu_indices(size, size)
-    return row * size + column
+    index: Tensor = row * size + column
+    return index
 
 
 def vech(matrix: Tensor, index: Tensor | None = None) -> Tensor:

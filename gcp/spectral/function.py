@@ -95,9 +95,7 @@ class CovarianceFunction(torch.autograd.Function):
             spectrum(eigenvalues, channels, positions, method.function, method.squared), method.options
         )
         root = eigenvalues.sqrt()
-        folded = (loewner.matrix[..., :-1, :] * torch.nn.functional.pad(root, (0, 1)).unsqueeze(-2)).to(U.dtype)[
-            ..., :-1
-        ]
+        folded = (loewner.matrix[..., :-1, :-1] * root.unsqueeze(-2)).to(U.dtype)
         null = (loewner.matrix[..., :-1, -1] * root).to(U.dtype).unsqueeze(-2)
         with torch.autocast(U.device.type, enabled=False):
             G = grad.to(U.dtype)
