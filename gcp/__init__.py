@@ -1,1 +1,57 @@
-"""Global covariance pooling with differentiable spectral layers."""
+"""Global covariance pooling with differentiable spectral layers.
+
+    import gcp
+
+    gcp.list_methods()
+    pool = gcp.create_pooling("pade", in_channels=512, reduced_channels=256)
+    model = gcp.create_model("resnet50", "pade", num_classes=200)
+
+Names are imported when they are first used, so that options and registries are at hand without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gcp.backbones.factory import create_backbone
+    from gcp.backbones.registry import list_backbones, register_backbone
+    from gcp.errors import GCPError
+    from gcp.methods import list_methods, register_method
+    from gcp.model import create_model
+    from gcp.pooling.factory import create_pooling
+
+_HOMES = {
+    "GCPError": "gcp.errors",
+    "create_backbone": "gcp.backbones.factory",
+    "create_model": "gcp.model",
+    "create_pooling": "gcp.pooling.factory",
+    "list_backbones": "gcp.backbones.registry",
+    "list_methods": "gcp.methods",
+    "register_backbone": "gcp.backbones.registry",
+    "register_method": "gcp.methods",
+}
+
+__all__ = [
+    "GCPError",
+    "create_backbone",
+    "create_model",
+    "create_pooling",
+    "list_backbones",
+    "list_methods",
+    "register_backbone",
+    "register_method",
+]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'gcp' has no attribute '{name}'") from None
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

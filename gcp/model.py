@@ -1,0 +1,70 @@
+"""Backbone, pooling and linear classifier in one network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from gcp.backbones.factory import create_backbone
+from gcp.errors import OptionError
+from gcp.methods import METHODS
+from gcp.pooling.factory import create_pooling
+
+
+class PoolingNetwork(nn.Module):
+    """Images to logits: (B, 3, H, W) to (B, num_classes).
+
+    Attributes:
+        features: the backbone.
+        representation: channel reduction and pooling.
+        classifier: from the pooled vector to the logits.
+    """
+
+    def __init__(self, features: nn.Module, representation: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+        self.representation = representation
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) to logits (B, num_classes)."""
+        logits: Tensor = self.classifier(self.representation(self.features(images)))
+        return logits
+
+
+def create_model(
+    backbone: str,
+    method: str,
+    num_classes: int,
+    reduced_channels: int | None | Literal["default"] = "default",
+    backbone_options: Mapping[str, Any] | None = None,
+    **method_options: Any,
+) -> PoolingNetwork:
+    """A classification network with covariance pooling.
+
+    Args:
+        backbone: one of `list_backbones()`.
+        method: one of `list_methods()`.
+        num_classes: number of logits, at least 1.
+        reduced_channels: channels a 1x1 convolution leaves before pooling, none for no reduction; "default" is 256 for
+            covariance pooling and none for average pooling. A backbone with fewer channels is not reduced.
+        backbone_options: the backbone's own, such as ``{"last_stride": 1}``.
+        method_options: the method's own, such as ``degree=50``.
+
+    Raises:
+        UnknownNameError, OptionError, WeightsError: see `create_backbone` and `create_pooling`.
+    """
+    if num_classes < 1:
+        raise OptionError(f"num_classes must be at least 1, got {num_classes}")
+    info = METHODS.get(method)
+    features = create_backbone(backbone, **(backbone_options or {}))
+    channels: int = features.num_features  # type: ignore[assignment]
+    if reduced_channels == "default":
+        reduced_channels = info.reduced_channels
+    if reduced_channels is not None and reduced_channels > channels:
+        reduced_channels = None
+    representation = create_pooling(method, channels, reduced_channels, **method_options)
+    out_features: int = representation.out_features  # type: ignore[assignment]
+    return PoolingNetwork(features, representation, nn.Linear(out_features, num_classes))
