@@ -38,7 +38,7 @@ def create_model(
     backbone: str,
     method: str,
     num_classes: int,
-    reduced_channels: int | None | Literal["default"] = "default",
+    reduced_channels: int | Literal["default"] | None = "default",
     backbone_options: Mapping[str, Any] | None = None,
     **method_options: Any,
 ) -> PoolingNetwork:

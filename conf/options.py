@@ -1,0 +1,39 @@
+"""The options of a composed configuration, checked before anything heavy is imported. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from conf.schema import GROUPS, SECTIONS, RunOptions
+from gcp.errors import OptionError
+from gcp.options import Options, make_options, option_names
+
+
+def check(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values, every option checked against its range.
+
+    Raises OptionError with the option's full name, ``method.degree``.
+    """
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    _build("", RunOptions, {name: plain[name] for name in option_names(RunOptions)})
+    for section, registry in GROUPS.values():
+        values = dict(plain[section])
+        entry = registry.get(values.pop("name"))
+        reduced = values.pop("reduced_channels", None)
+        if reduced is not None and reduced < 1:
+            raise OptionError(f"{section}.reduced_channels must be at least 1, got {reduced}")
+        _build(f"{section}.", entry.options, values)
+    for section, options in SECTIONS.items():
+        _build(f"{section}.", options, plain[section])
+    return {str(name): value for name, value in plain.items()}
+
+
+def _build(prefix: str, options: type[Options], values: Mapping[str, Any]) -> None:
+    try:
+        make_options(options, values, f"section '{prefix.rstrip('.')}'")
+    except OptionError as error:
+        raise OptionError(f"{prefix}{error}") from None

@@ -1,0 +1,91 @@
+"""The typed schema of the command line, derived from the option classes of what the registries hold. Free of torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from datamodules.datasets import DATASETS
+from gcp.backbones.registry import BACKBONES
+from gcp.methods import METHODS
+from gcp.options import Options, option
+from lightning_modules.settings import LOGGERS, OPTIMIZERS, SCHEDULES, CallbackOptions, TrainerOptions
+
+HERE = Path(__file__).parent
+MODES = ("fit", "test")
+
+# Group of the command line, section of the configuration it fills, and the registry its names come from.
+GROUPS: dict[str, tuple[str, Any]] = {
+    "method": ("method", METHODS),
+    "backbone": ("backbone", BACKBONES),
+    "dataset": ("data", DATASETS),
+    "optimizer": ("optimizer", OPTIMIZERS),
+    "schedule": ("schedule", SCHEDULES),
+    "logger": ("logger", LOGGERS),
+}
+# Sections with one option class each.
+SECTIONS: dict[str, type[Options]] = {"trainer": TrainerOptions, "callbacks": CallbackOptions}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions(Options):
+    """Options of a run as a whole."""
+
+    mode: str = option("fit", "fit: train, then test the best checkpoint; test: test ckpt_path", choices=MODES)
+    seed: int = option(0, "seed of every random generator", minimum=0)
+    ckpt_path: str | None = option(
+        None,
+        "checkpoint or run directory to test or to go on from; last: the newest under outputs/, or in hydra.run.dir",
+    )
+    plugins: list[str] = option([], "your own modules that register methods, backbones or datasets")
+
+
+def register() -> None:
+    """Store the schema of every registered name; call again after a plugin has added some.
+
+    A name without a YAML of its own, as a plugin's, becomes an option of its group too.
+    """
+    store = ConfigStore.instance()
+    store.store(group="_schema", name="run", node=schema_of(RunOptions, **dict.fromkeys(_sections(), MISSING)))
+    for group, (section, registry) in GROUPS.items():
+        for name in registry.names():
+            entry = registry.get(name)
+            extra: dict[str, Any] = {"name": name}
+            if group == "method":
+                extra["reduced_channels"] = entry.reduced_channels
+            node = schema_of(entry.options, **extra)
+            store.store(group=f"_schema/{group}", name=name, node=node)
+            if not (HERE / group / f"{name}.yaml").exists():
+                store.store(group=group, name=name, node=node, package=section)
+    for section, options in SECTIONS.items():
+        store.store(group=f"_schema/{section}", name="default", node=schema_of(options))
+
+
+def schema_of(options: type[Options], **extra: Any) -> type:
+    """The class OmegaConf types a section by: ``extra`` and the fields of ``options``, open to overrides.
+
+    Args:
+        options: an option class, which may be frozen.
+        extra: more fields: a name (str), a number of channels (int or none), or MISSING for a section to be filled.
+    """
+    hints = get_type_hints(options)
+    fields: list[Any] = [(name, _type_of(value), dataclasses.field(default=value)) for name, value in extra.items()]
+    for field in dataclasses.fields(options):
+        default = {"default": field.default, "default_factory": field.default_factory}
+        given = {key: value for key, value in default.items() if value is not dataclasses.MISSING}
+        fields.append((field.name, hints[field.name], dataclasses.field(**given)))
+    return dataclasses.make_dataclass(options.__name__, fields)
+
+
+def _sections() -> list[str]:
+    return [*(section for section, _ in GROUPS.values()), *SECTIONS]
+
+
+def _type_of(value: Any) -> Any:
+    if value == MISSING:
+        return Any
+    return str if isinstance(value, str) else int | None

@@ -1,0 +1,53 @@
+"""Checkpoints of a run: ``best.ckpt`` and ``last.ckpt``, with the configuration inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from lightning_modules.settings import CallbackOptions
+
+
+def best_checkpoint(directory: Path, options: CallbackOptions) -> ModelCheckpoint:
+    """Keeps ``best.ckpt`` by the monitored metric."""
+    return ModelCheckpoint(
+        directory,
+        filename="best",
+        monitor=options.monitor,
+        mode=options.monitor_mode,
+        enable_version_counter=False,
+    )
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps ``last.ckpt`` after every epoch, and when the run is interrupted.
+
+    Not after other exceptions: a network that ran into NaN must not replace its last good state.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, filename="last", save_on_exception=True, enable_version_counter=False)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Save when a person or the scheduler stops the run."""
+        if isinstance(exception, (KeyboardInterrupt, SIGTERMException)):
+            super().on_exception(trainer, pl_module, exception)
+
+
+class ConfigInCheckpoint(Callback):
+    """Writes the run's resolved configuration into each checkpoint, from which ``mode=test`` rebuilds the network."""
+
+    KEY = "config"
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the configuration."""
+        checkpoint[self.KEY] = self.config

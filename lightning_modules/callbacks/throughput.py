@@ -1,0 +1,57 @@
+"""How long training took and how many images it saw."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+
+class Throughput(Callback):
+    """Counts images and seconds of training, validation apart; goes on counting when a run is resumed.
+
+    Attributes:
+        images: training images seen, over all devices.
+        seconds: time spent on them, data loading included.
+    """
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.seconds = 0.0
+        self._since: float | None = None
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Training images per second; none before the first."""
+        return self.images / self.seconds if self.seconds else None
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._since = perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batch."""
+        self.images += len(batch[0]) * trainer.world_size
+        self._lap()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave out the time since the last training batch."""
+        self._since = perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Images and seconds so far."""
+        return {"images": self.images, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.images, self.seconds = state_dict["images"], state_dict["seconds"]
+
+    def _lap(self) -> None:
+        now = perf_counter()
+        if self._since is not None:
+            self.seconds += now - self._since
+        self._since = now

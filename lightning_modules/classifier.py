@@ -1,0 +1,116 @@
+"""The LightningModule: backbone, pooling and classifier with their loss, metrics and optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from gcp.errors import NonFiniteError
+from gcp.model import create_model
+from gcp.options import make_options
+from gcp.registry import Registry, resolve
+from lightning_modules.settings import OPTIMIZERS, SCHEDULES, Entry
+
+STAGES = ("train", "val", "test")
+
+
+class Classifier(pl.LightningModule):
+    """Image classification with a pooling network.
+
+    Every argument is a plain number, word or mapping and is saved in the checkpoint, so that
+    ``Classifier.load_from_checkpoint(path)`` needs nothing else.
+
+    Args:
+        backbone: ``name`` and options of the backbone.
+        method: ``name`` and options of the pooling method, and ``reduced_channels``.
+        num_classes: number of classes, at least 2.
+        optimizer: ``name`` and options, see `lightning_modules.settings`.
+        schedule: ``name`` and options.
+
+    Raises:
+        UnknownNameError, OptionError, WeightsError: see `gcp.create_model`.
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        method: Mapping[str, Any],
+        num_classes: int,
+        optimizer: Mapping[str, Any],
+        schedule: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        backbone_options, method_options = dict(backbone), dict(method)
+        self.model = create_model(
+            backbone_options.pop("name"),
+            method_options.pop("name"),
+            num_classes,
+            backbone_options=backbone_options,
+            **method_options,
+        )
+        self.loss = nn.CrossEntropyLoss()
+        accuracy = MetricCollection(
+            {f"acc{k}": MulticlassAccuracy(num_classes, top_k=min(k, num_classes), average="micro") for k in (1, 5)}
+        )
+        self.accuracy = nn.ModuleDict({f"{stage}_": accuracy.clone(prefix=f"{stage}/") for stage in STAGES})
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) to logits (B, num_classes)."""
+        logits: Tensor = self.model(images)
+        return logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Loss of a training batch."""
+        return self._step(batch, batch_idx, "train")
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Metrics of a validation batch."""
+        self._step(batch, batch_idx, "val")
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Metrics of a test batch."""
+        self._step(batch, batch_idx, "test")
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Optimizer and schedule, both by name."""
+        optimizer = _build(OPTIMIZERS, self.hparams["optimizer"], self.model)
+        return {"optimizer": optimizer, "lr_scheduler": _build(SCHEDULES, self.hparams["schedule"], optimizer)}
+
+    def _step(self, batch: tuple[Tensor, Tensor], batch_idx: int, stage: str) -> Tensor:
+        images, labels = batch
+        try:
+            logits = self(images)
+            loss: Tensor = self.loss(logits, labels)
+            if not torch.isfinite(loss):
+                raise NonFiniteError("the loss is NaN or infinite")
+        except NonFiniteError as error:
+            raise self._located(error, images, batch_idx, stage) from error
+        accuracy = self.accuracy[f"{stage}_"]
+        accuracy(logits, labels)
+        training = stage == "train"
+        self.log(f"{stage}/loss", loss, on_step=training, on_epoch=True, prog_bar=True, batch_size=len(images))
+        self.log_dict(accuracy, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def _located(self, error: NonFiniteError, images: Tensor, batch_idx: int, stage: str) -> NonFiniteError:
+        """The error with the place it happened at and its likely cause."""
+        bad = (~images.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
+        if bad:
+            cause = f"the images hold NaN or infinity (sample {', '.join(map(str, bad[:8]))}): mend the data"
+        else:
+            cause = "the images are finite, so training diverged: try a smaller optimizer.lr"
+        where = f"{stage} batch {batch_idx}, epoch {self.current_epoch}, step {self.global_step}"
+        return NonFiniteError(f"{error} in {where}; {cause}", error.samples or tuple(bad))
+
+
+def _build(registry: Registry[Entry], config: Mapping[str, Any], subject: object) -> Any:
+    values = dict(config)
+    entry = registry.get(values.pop("name"))
+    return resolve(entry.build)(subject, make_options(entry.options, values, f"{registry.kind} '{entry.name}'"))

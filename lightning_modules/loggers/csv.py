@@ -1,0 +1,64 @@
+"""metrics.csv in the run directory."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.loggers.logger import rank_zero_experiment
+
+from lightning_modules.run import Run
+from lightning_modules.settings import CSVOptions
+
+
+def build(run: Run, options: CSVOptions) -> MetricsCSV:
+    """The logger every run has."""
+    return MetricsCSV(run.directory, run.steps_done)
+
+
+class MetricsCSV(CSVLogger):
+    """Lightning's CSVLogger writing ``directory/metrics.csv``, which keeps the rows of a run that is resumed.
+
+    Args:
+        directory: the run directory.
+        steps_done: rows of later steps belong to work that will be done again, and go; none: all rows stay.
+    """
+
+    def __init__(self, directory: Path, steps_done: int | None = 0) -> None:
+        super().__init__(directory, name="", version="", flush_logs_every_n_steps=50)
+        self.steps_done = steps_done
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> ExperimentWriter:
+        """The writer, made when it is first needed."""
+        if self._experiment is None:
+            self._experiment = _ContinuingWriter(Path(self.log_dir), self.steps_done)
+        return self._experiment
+
+
+class _ContinuingWriter(ExperimentWriter):
+    def __init__(self, directory: Path, steps_done: int | None) -> None:
+        self.steps_done = steps_done
+        super().__init__(log_dir=str(directory))
+        path = Path(self.metrics_file_path)
+        if path.exists():
+            with path.open(newline="") as file:
+                self.metrics_keys = list(csv.DictReader(file).fieldnames or [])
+
+    def _check_log_dir_exists(self) -> None:
+        """Keep the rows of the steps done; Lightning's own deletes the file."""
+        path = Path(self.metrics_file_path)
+        if not path.exists():
+            return
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            rows = [row for row in reader if self.steps_done is None or int(row["step"]) < self.steps_done]
+        path.unlink()
+        if rows:
+            with path.open("w", newline="") as file:
+                writer = csv.DictWriter(file, fieldnames=reader.fieldnames or [])
+                writer.writeheader()
+                writer.writerows(rows)

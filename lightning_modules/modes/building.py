@@ -1,0 +1,91 @@
+"""The parts every mode needs, built from a run's configuration."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, RichProgressBar
+from pytorch_lightning.loggers import Logger
+
+from datamodules.base import ImageDataModule
+from datamodules.datasets import create_datamodule
+from gcp.backbones.factory import feature_map_size
+from gcp.errors import CheckpointError
+from gcp.options import make_options
+from gcp.registry import resolve
+from lightning_modules.classifier import Classifier
+from lightning_modules.run import Run
+from lightning_modules.settings import LOGGERS, CallbackOptions
+
+
+def build_data(run: Run) -> ImageDataModule:
+    """The dataset, set up: what can be wrong with it shows before anything is trained."""
+    options = dict(run.config["data"])
+    data = create_datamodule(options.pop("name"), **options)
+    data.setup()
+    return data
+
+
+def build_classifier(run: Run, data: ImageDataModule) -> Classifier:
+    """The network for this dataset. Raises ShapeError if the images are too small for it."""
+    sections = ("backbone", "method", "optimizer", "schedule")
+    module = Classifier(num_classes=data.num_classes, **{section: run.config[section] for section in sections})
+    feature_map_size(module.model.features, run.config["data"]["image_size"])
+    return module
+
+
+def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
+    """Lightning's Trainer with the run's loggers and progress bars, writing into the run directory only."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # in-memory data needs none
+    warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run directory that is resumed
+    warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")
+    bars: list[Callback] = [RichProgressBar()] if callback_options(run).progress_bar else []
+    return pl.Trainer(
+        **run.config["trainer"],
+        default_root_dir=run.directory,
+        logger=build_loggers(run),
+        callbacks=[*callbacks, *bars],
+        enable_progress_bar=bool(bars),
+        enable_checkpointing=bool(callbacks),
+        enable_model_summary=False,
+        use_distributed_sampler=True,
+    )
+
+
+def build_loggers(run: Run) -> list[Logger]:
+    """metrics.csv, and the logger chosen."""
+    chosen = dict(run.config["logger"])
+    name = chosen.pop("name")
+    selected: dict[str, Any] = {"csv": {}, name: chosen}
+    loggers = []
+    for each, values in selected.items():
+        entry = LOGGERS.get(each)
+        loggers.append(resolve(entry.build)(run, make_options(entry.options, values, f"logger '{each}'")))
+    return loggers
+
+
+def callback_options(run: Run) -> CallbackOptions:
+    """The section `callbacks`."""
+    return make_options(CallbackOptions, run.config["callbacks"], "section 'callbacks'")
+
+
+def load_weights(module: Classifier, checkpoint: dict[str, Any], path: Path) -> None:
+    """Load the network of a checkpoint. Raises CheckpointError if it is of another architecture."""
+    try:
+        module.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        lines = str(error).strip().split("\n")
+        raise CheckpointError(
+            f"the weights in {path} are of another network ({len(lines) - 1} mismatches, first: {lines[-1].strip()})"
+        ) from None
+
+
+def count_parameters(module: Classifier) -> int:
+    """Number of trained parameters."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

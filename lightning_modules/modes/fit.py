@@ -1,0 +1,85 @@
+"""``mode=fit``: train, then test the best checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.trainer.states import TrainerStatus
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint, LastCheckpoint, best_checkpoint
+from lightning_modules.callbacks.throughput import Throughput
+from lightning_modules.classifier import Classifier
+from lightning_modules.job import InterruptedRunError
+from lightning_modules.modes.building import (
+    build_classifier,
+    build_data,
+    build_trainer,
+    callback_options,
+    count_parameters,
+    load_weights,
+)
+from lightning_modules.modes.table import show
+from lightning_modules.modes.testing import test_network
+from lightning_modules.restore import read
+from lightning_modules.run import Run
+from lightning_modules.summary import Summary
+
+
+def run(run: Run, summary: Summary) -> None:
+    """Train from scratch, or go on from ``ckpt_path``; test the best checkpoint; report."""
+    pl.seed_everything(run.seed, workers=True, verbose=False)
+    data = build_data(run)
+    module = build_classifier(run, data)
+    if run.config["ckpt_path"] is not None:
+        load_weights(module, read(Path(run.config["ckpt_path"])), Path(run.config["ckpt_path"]))
+    options = callback_options(run)
+    throughput = Throughput()
+    best = best_checkpoint(run.directory / "checkpoints", options)
+    last = LastCheckpoint(run.directory / "checkpoints")
+    callbacks: list[Callback] = [throughput, ConfigInCheckpoint(run.config), best, last]
+    if options.log_learning_rate:
+        callbacks.append(LearningRateMonitor())
+    trainer = build_trainer(run, callbacks)
+    summary.update(params=count_parameters(module))
+    try:
+        _fit(trainer, module, data, run)
+    finally:
+        summary.update(
+            epochs=trainer.current_epoch,
+            train_seconds=throughput.seconds,
+            images_per_second=throughput.images_per_second,
+            **{"val/acc1": _accuracy(best, trainer)},
+        )
+    if best.best_model_path:
+        load_weights(module, read(Path(best.best_model_path)), Path(best.best_model_path))
+    test_network(trainer, module, data, summary)
+    if trainer.is_global_zero:
+        show(run, summary)
+
+
+def _fit(trainer: pl.Trainer, module: Classifier, data: pl.LightningDataModule, run: Run) -> None:
+    """``trainer.fit``, with an interruption told apart from an error."""
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=run.config["ckpt_path"], weights_only=True)
+    except SIGTERMException as error:
+        raise InterruptedRunError(_how_to_resume(trainer, run), exit_code=143) from error
+    except SystemExit as error:
+        if trainer.state.status != TrainerStatus.INTERRUPTED:
+            raise
+        raise InterruptedRunError(_how_to_resume(trainer, run), exit_code=130) from error
+
+
+def _how_to_resume(trainer: pl.Trainer, run: Run) -> str:
+    where = f"interrupted in epoch {trainer.current_epoch} at step {trainer.global_step}"
+    if not (run.directory / "checkpoints" / "last.ckpt").exists():
+        return f"{where}, before there was a checkpoint; start again"
+    return f"{where}; go on with: python run.py ckpt_path=last hydra.run.dir={run.directory}"
+
+
+def _accuracy(best: ModelCheckpoint, trainer: pl.Trainer) -> float | None:
+    """Validation accuracy of the best checkpoint, or the last one if another metric decides which is best."""
+    score = best.best_model_score if best.monitor == "val/acc1" else trainer.callback_metrics.get("val/acc1")
+    return None if score is None else float(score)

@@ -1,0 +1,37 @@
+"""``mode=test``: test a checkpoint with the network its own configuration describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from gcp.errors import CheckpointError
+from lightning_modules.modes.building import (
+    build_classifier,
+    build_data,
+    build_trainer,
+    count_parameters,
+    load_weights,
+)
+from lightning_modules.modes.table import show
+from lightning_modules.modes.testing import test_network
+from lightning_modules.restore import read
+from lightning_modules.run import Run
+from lightning_modules.summary import Summary
+
+
+def run(run: Run, summary: Summary) -> None:
+    """Test and report. Raises CheckpointError without ``ckpt_path`` or if the weights do not fit."""
+    path = run.config["ckpt_path"]
+    if path is None:
+        raise CheckpointError("mode=test needs ckpt_path: a checkpoint, a run directory, or last")
+    pl.seed_everything(run.seed, workers=True, verbose=False)
+    data = build_data(run)
+    module = build_classifier(run, data)
+    load_weights(module, read(Path(path)), Path(path))
+    trainer = build_trainer(run, callbacks=[])
+    summary.update(params=count_parameters(module), ckpt_path=path)
+    test_network(trainer, module, data, summary)
+    if trainer.is_global_zero:
+        show(run, summary)

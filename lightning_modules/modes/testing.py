@@ -1,0 +1,15 @@
+"""Testing a network, and what of it goes into the summary."""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+
+from datamodules.base import ImageDataModule
+from lightning_modules.classifier import Classifier
+from lightning_modules.summary import Summary
+
+
+def test_network(trainer: pl.Trainer, module: Classifier, data: ImageDataModule, summary: Summary) -> None:
+    """Test the weights ``module`` holds now; the metrics go to the loggers and the summary."""
+    (metrics,) = trainer.test(module, datamodule=data, verbose=False)
+    summary.update(**{name: metrics.get(name) for name in ("test/acc1", "test/acc5", "test/loss")})

@@ -1,0 +1,47 @@
+"""A run: its directory and its configuration. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, as loggers and summaries name it.
+
+    Attributes:
+        directory: where its files are.
+        config: its resolved configuration.
+        steps_done: optimizer steps behind the checkpoint it goes on from; 0: a new run, none: nothing is trained.
+    """
+
+    directory: Path
+    config: dict[str, Any]
+    steps_done: int | None = 0
+
+    @property
+    def method(self) -> str:
+        """Name of the pooling method."""
+        return str(self.config["method"]["name"])
+
+    @property
+    def backbone(self) -> str:
+        """Name of the backbone."""
+        return str(self.config["backbone"]["name"])
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+        return str(self.config["data"]["name"])
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return int(self.config["seed"])
+
+    @property
+    def name(self) -> str:
+        """METHOD-BACKBONE-DATASET-sSEED."""
+        return f"{self.method}-{self.backbone}-{self.dataset}-s{self.seed}"

@@ -1,0 +1,99 @@
+"""Train and test covariance-pooling networks: ``python run.py --help``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from conf.help import show
+from conf.messages import sentence
+from conf.options import check
+from conf.schema import GROUPS, register
+from gcp.errors import GCPError, MissingDependencyError
+from lightning_modules.job import InterruptedRunError, job
+from lightning_modules.run import Run
+
+# torch, Lightning and what stands on them are imported when a job starts: help and wrong options answer at once.
+
+
+def main() -> None:
+    """Entry point of ``python run.py`` and ``gcp-run``."""
+    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, where they become a sentence
+    try:
+        load_plugins(sys.argv[1:])
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            show()
+            return
+        register()
+        _compose_and_run()
+    except (GCPError, HydraException, OmegaConfBaseException) as error:
+        if full_error:
+            raise
+        sys.exit(f"error: {sentence(error)}")
+
+
+def load_plugins(arguments: list[str]) -> None:
+    """Import the modules of ``plugins=[...]``, before the names they register are looked up."""
+    texts = [argument.lstrip("+") for argument in arguments if argument.lstrip("+").startswith("plugins=")]
+    sys.path.insert(0, os.getcwd())
+    for override in OverridesParser.create().parse_overrides(texts):
+        value = override.value()
+        for name in value if isinstance(value, list) else [value]:
+            try:
+                import_module(str(name))
+            except ImportError as error:
+                raise MissingDependencyError(f"plugin '{name}' cannot be imported: {error}") from error
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def _compose_and_run(config: DictConfig) -> None:
+    hydra_config = HydraConfig.get()
+    try:
+        run_job(config, hydra_config)
+    except GCPError as error:
+        if hydra_config.mode == RunMode.MULTIRUN and not isinstance(error, InterruptedRunError):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code if isinstance(error, InterruptedRunError) else 1) from None
+
+
+def run_job(config: DictConfig, hydra_config: DictConfig) -> None:
+    """Check the configuration of one job, then do what its ``mode`` says, in its own directory."""
+    directory = Path(hydra_config.runtime.output_dir)
+    facts = {"method": config.method.name, "backbone": config.backbone.name, "dataset": config.data.name}
+    with job(directory, mode=config.mode, **facts, seed=config.seed) as summary:
+        plain = check(config)
+        run = Run(directory, plain)
+        if plain["ckpt_path"] is not None:
+            run = restored(run, hydra_config)
+            summary.update(method=run.method, backbone=run.backbone, dataset=run.dataset, seed=run.seed)
+        saved = directory / "config.yaml"
+        if plain["mode"] == "fit" or not saved.exists():
+            OmegaConf.save(OmegaConf.create(run.config), saved)
+        import_module(f"lightning_modules.modes.{plain['mode']}").run(run, summary)
+
+
+def restored(run: Run, hydra_config: DictConfig) -> Run:
+    """The run as the checkpoint of ``ckpt_path`` has it, with the overrides of the command line on top."""
+    from lightning_modules.restore import restore
+
+    sections = {group: section for group, (section, _) in GROUPS.items()}
+    chosen = OverridesParser.create().parse_overrides(list(hydra_config.overrides.task))
+    names = [sections.get(override.key_or_group, override.key_or_group) for override in chosen]
+    named = any(text.startswith("hydra.run.dir=") for text in hydra_config.overrides.hydra)
+    return restore(run, names, directory_given=named)
+
+
+if __name__ == "__main__":
+    main()
