@@ -1,0 +1,214 @@
+"""Gradients in float64 against numerical ones, or against what each method claims to be, built in another way."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from gcp.pooling.factory import create_pooling
+from tests.gcp.helpers import (
+    SPECTRAL,
+    covariance,
+    dense_gradient,
+    exact_pair,
+    forward_backward,
+    grad_out,
+    noise,
+    pooling,
+    relative_error,
+    unvech,
+    with_spectrum,
+)
+
+
+def away_from_zero(x: Tensor) -> Tensor:
+    """``x`` moved away from ReLU's kink, with channel 1 dead, so that small steps keep the rank."""
+    x = x + 0.1 * x.sign()
+    x[:, 1] = -x[:, 1].abs()
+    return x
+
+
+# name: pre-activation, activation; the last two lose rank beyond N - 1 through a dead channel
+INPUTS: dict[str, tuple[Callable[[], Tensor], Callable[[Tensor], Tensor]]] = {
+    "N>=C": (lambda: noise(2, 4, 3, 3), lambda x: x),
+    "N<C": (lambda: noise(2, 6, 2, 2), lambda x: x),
+    "ReLU, N>=C": (lambda: away_from_zero(noise(2, 5, 3, 4, seed=3)), torch.relu),
+    "ReLU, N<C": (lambda: away_from_zero(noise(2, 7, 2, 3, seed=4)), torch.relu),
+}
+
+
+@pytest.mark.parametrize("case", INPUTS)
+@pytest.mark.parametrize("name", ["original", "pade", "lyapunov"])
+def test_gradcheck(name: str, case: str) -> None:
+    """Exact derivatives. Central differences with step 1e-6 are good to about 1e-9 of curvature and 1e-10 of noise."""
+    make, activation = INPUTS[case]
+    x = make().requires_grad_()
+    layer = pooling(name, x.shape[1])
+    assert torch.autograd.gradcheck(lambda x: layer(activation(x)), x, eps=1e-6, atol=1e-7, rtol=1e-6)
+
+
+def check_pairs(name: str, x: Tensor, kernel: Callable[[float, float, int, int], float], **options: object) -> None:
+    """The layer's gradient is U (L o A) U^T with this kernel. 1e-10: two float64 routes to the same formula."""
+    gradient = grad_out(x.shape[1], len(x))
+    _, grad = forward_backward(pooling(name, x.shape[1], **options), x, gradient)
+    assert relative_error(grad, dense_gradient(x, gradient, kernel)) < 1e-10
+
+
+@pytest.mark.parametrize("case", INPUTS)
+@pytest.mark.parametrize("name", ["original", "pade", "lyapunov"])
+def test_exact_methods_are_divided_differences(name: str, case: str) -> None:
+    make, activation = INPUTS[case]
+    check_pairs(name, activation(make()), exact_pair)
+
+
+@pytest.mark.parametrize("degree", [1, 4, 100])
+@pytest.mark.parametrize("case", INPUTS)
+def test_taylor_is_the_power_sum(case: str, degree: int) -> None:
+    def kernel(larger: float, smaller: float, i: int, j: int) -> float:
+        D = 0.0
+        for exponent in range(degree + 1):
+            D += (smaller / larger) ** exponent / larger
+        return D * (larger**0.5 - smaller**0.5)
+
+    make, activation = INPUTS[case]
+    check_pairs("taylor", activation(make()), kernel, degree=degree)
+
+
+def test_taylor_degree_matters() -> None:
+    x, _ = with_spectrum([1.0, 0.95, 0.5], 10)
+    gradient = grad_out(3)
+    grads = [forward_backward(pooling("taylor", 3, degree=degree), x, gradient)[1] for degree in (4, 5)]
+    assert relative_error(*grads) > 1e-3
+
+
+@pytest.mark.parametrize("case", INPUTS)
+@pytest.mark.parametrize("limit", [0.1, 2.0, 1e10])
+def test_trunc_clips_the_quotient(case: str, limit: float) -> None:
+    clipped = []
+
+    def kernel(larger: float, smaller: float, i: int, j: int) -> float:
+        D = 1 / (larger - smaller)
+        clipped.append(limit < D)
+        return min(D, limit) * (larger**0.5 - smaller**0.5)
+
+    make, activation = INPUTS[case]
+    check_pairs("trunc", activation(make()), kernel, limit=limit)
+    assert any(clipped) == (limit < 1e10)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 5])
+@pytest.mark.parametrize("case", ["N>=C, six", "ReLU, N>=C", "ReLU, N<C"])
+def test_topn_is_what_the_design_states(case: str, n: int) -> None:
+    """`original` among kept, f(lam)/lam between kept and dropped, 0 among dropped and for dropped themselves."""
+    make, activation = {**INPUTS, "N>=C, six": (lambda: noise(2, 6, 4, 4), lambda x: x)}[case]
+    x = activation(make())
+    gradient = grad_out(x.shape[1], len(x))
+    layer = pooling("topn", x.shape[1], n=n)
+    y, grad = forward_backward(layer, x, gradient)
+
+    roots = []
+    ascending, vectors = torch.linalg.eigh(covariance(x))
+    for lam, U in zip(ascending, vectors, strict=True):
+        root = torch.zeros_like(U)
+        for index in range(1, n + 1):
+            root += lam[-index].clamp(min=0).sqrt() * torch.outer(U[:, -index], U[:, -index])
+        roots.append(root)
+    # 1e-7: the root of an eigenvalue that is null, but for rounding, is 1e-8
+    assert relative_error(unvech(y, x.shape[1]), torch.stack(roots)) < 1e-7
+    assert relative_error(grad, topn_gradient(x, gradient, n)) < 1e-10
+
+
+def topn_gradient(x: Tensor, gradient: Tensor, n: int) -> Tensor:
+    """The stated gradient: that of the eigenpairs, summed over kept eigenpairs i with terms to all others j.
+
+    d Z = sum_i kept [ sqrt(lam_i) (dv_i v_i^T + v_i dv_i^T) + d lam_i/(2 sqrt lam_i) v_i v_i^T ], where a dropped
+    eigenvalue counts as 0: dv_i = sum_j v_j (v_j^T dP v_i)/(lam_i - lam_j [j kept]).
+    """
+    x = x.clone().requires_grad_()
+    row, column = torch.triu_indices(x.shape[1], x.shape[1])
+    covariances = covariance(x)
+    total = torch.zeros((), dtype=torch.float64)
+    for P, vector in zip(covariances, gradient, strict=True):
+        ascending, vectors = torch.linalg.eigh(P.detach())
+        lam, U = ascending.flip(0), vectors.flip(1)
+        count = min(n, int((lam > 1e-13 * lam[0]).sum()))
+        change = torch.zeros_like(P)
+        projected = U.T @ P @ U  # linear in P, whose derivative is dP; its value is irrelevant
+        for i in range(count):
+            change = change + projected[i, i] / (2 * lam[i].sqrt()) * torch.outer(U[:, i], U[:, i])
+            for j in range(len(lam)):
+                if j != i:
+                    gap = lam[i] - (lam[j] if j < count else 0)
+                    dv = projected[j, i] / gap * U[:, j]
+                    change = change + lam[i].sqrt() * (torch.outer(dv, U[:, i]) + torch.outer(U[:, i], dv))
+        total = total + (change[row, column] * vector).sum()
+    (grad,) = torch.autograd.grad(total, x)
+    return grad
+
+
+def test_topn_options_and_default() -> None:
+    x = noise(1, 8, 4, 4)
+    gradient = grad_out(8)
+
+    def run(**options: object) -> Tensor:
+        return torch.cat([part.flatten() for part in forward_backward(pooling("topn", 8, **options), x, gradient)])
+
+    assert torch.equal(run(fraction=0.5), run(n=4))
+    assert torch.equal(run(), run(n=6))  # 206/256 of 8 is 6.4
+    assert not torch.allclose(run(n=5), run(n=6))
+    original = torch.cat([part.flatten() for part in forward_backward(pooling("original", 8), x, gradient)])
+    assert torch.allclose(run(n=8), original, rtol=1e-12)
+
+
+def newton_schulz_gradient(x: Tensor, gradient: Tensor, iterations: int) -> Tensor:
+    """Autograd through the coupled matrix iteration on P/tr P, compensated by sqrt(tr P) afterwards."""
+    x = x.clone().requires_grad_()
+    P = covariance(x)
+    trace = P.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
+    eye = torch.eye(P.shape[-1], dtype=P.dtype).expand_as(P)
+    Y, Z = P / trace, eye
+    for _ in range(iterations):
+        T = (3 * eye - Z @ Y) / 2
+        Y, Z = Y @ T, T @ Z
+    row, column = torch.triu_indices(P.shape[-1], P.shape[-1])
+    (grad,) = torch.autograd.grad((Y * trace.sqrt())[:, row, column], x, gradient)
+    return grad
+
+
+@pytest.mark.parametrize("iterations", [1, 5, 10])
+@pytest.mark.parametrize("case", INPUTS)
+def test_newton_is_autograd_through_newton_schulz(case: str, iterations: int) -> None:
+    make, activation = INPUTS[case]
+    x = activation(make())
+    gradient = grad_out(x.shape[1], len(x))
+    _, grad = forward_backward(pooling("newton", x.shape[1], iterations=iterations), x, gradient)
+    assert relative_error(grad, newton_schulz_gradient(x, gradient, iterations)) < 1e-10
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+@pytest.mark.parametrize(("precision", "tolerance"), [("mixed", 1e-5), ("float32", 1e-4)])
+@pytest.mark.parametrize("shape", [(2, 16, 3, 3), (2, 6, 5, 5)])
+def test_precisions_agree(name: str, precision: str, tolerance: float, shape: tuple[int, ...]) -> None:
+    """Spectra of noise are well conditioned: float32's 1e-7 times about 1e2, once more where float32 decomposes."""
+    x = noise(*shape, seed=11).float()
+    gradient = grad_out(shape[1], len(x)).float()
+    y, grad = forward_backward(pooling(name, shape[1], precision), x, gradient)
+    y64, grad64 = forward_backward(pooling(name, shape[1]), x.double(), gradient.double())
+    assert relative_error(y, y64) < tolerance
+    assert relative_error(grad, grad64) < tolerance
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+@pytest.mark.parametrize("shape", [(2, 9, 2, 3), (2, 5, 4, 4)])
+def test_gradient_is_centred_and_follows_homogeneity(name: str, shape: tuple[int, ...]) -> None:
+    """Adding a constant to a channel changes nothing; and, by Euler, <dL/dx, x> = L for L linear in the root of P.
+
+    Newton's is the root's polynomial, topn's cut has the same degree: their own roots have it too.
+    """
+    x = noise(*shape, seed=21)
+    gradient = grad_out(shape[1], len(x))
+    options = {"iterations": 30} if name == "newton" else {}
+    y, grad = forward_backward(create_pooling(name, shape[1], precision="float64", **options), x, gradient)
+    assert grad.mean((2, 3)).abs().max() < 1e-14
+    assert abs(float((grad * x).sum() / (gradient * y).sum()) - 1) < 1e-9
