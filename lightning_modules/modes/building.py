@@ -46,6 +46,8 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # in-memory data needs none
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run directory that is resumed
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", ".*dirpath has changed.*")  # a resumed run keeps its own best in its own place
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between Lightning and torch
     bars: list[Callback] = [RichProgressBar()] if callback_options(run).progress_bar else []
     loggers = build_loggers(run)
     try:
