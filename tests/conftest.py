@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from datamodules.datasets import DATASETS
+from gcp.backbones.registry import BACKBONES
+from gcp.methods import METHODS
+
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ("localhost", "127.0.0.1", "::1", "")
 
@@ -52,6 +56,8 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFi
     """``cli("method=pade", ...)`` is ``python run.py method=pade ...`` in an empty folder, but in this process."""
     import run
 
+    for registry in (METHODS, BACKBONES, DATASETS):  # what plugins add is gone with the test
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 

@@ -135,3 +135,31 @@ def test_a_failing_job_leaves_the_others_alone(cli, tmp_path, summary_of):
     assert summary_of(first)["status"] == "failed"
     assert "at least 8" in summary_of(first)["error"]
     assert summary_of(second)["status"] == "ok"
+
+
+def test_a_plugin_adds_a_method_and_a_backbone(cli, tmp_path, summary_of):
+    (tmp_path / "my_plugin.py").write_text(
+        "from dataclasses import dataclass\n"
+        "import gcp\n"
+        "from gcp.methods import SpectralOptions\n"
+        "from gcp.options import option\n"
+        "@dataclass(frozen=True)\n"
+        "class HalfOptions(SpectralOptions):\n"
+        "    factor: float = option(0.5, 'of the exact gradient', above=0)\n"
+        "def half(spectrum, options):\n"
+        "    from gcp.kernels.loewner import Loewner\n"
+        "    return Loewner(options.factor * spectrum.settle(spectrum.divided_differences()))\n"
+        "def build(info, options):\n"
+        "    from gcp.backbones.tiny import build\n"
+        "    from gcp.backbones.registry import TinyOptions\n"
+        "    return build(info, TinyOptions(width=8))\n"
+        "gcp.register_method('half', options=HalfOptions, kernel=half)\n"
+        "gcp.register_backbone('narrow', build)\n"
+    )
+    small = [argument for argument in SMALL if not argument.startswith("backbone")]
+    arguments = ("plugins=[my_plugin]", "method=half", "method.factor=0.25", "backbone=narrow", *small)
+    outcome = cli(*arguments, "hydra.run.dir=run")
+    assert outcome.code == 0, outcome.err
+    assert summary_of(tmp_path / "run")["method"] == "half"
+    assert OmegaConf.load(tmp_path / "run/config.yaml").method.factor == 0.25
+    assert "method.factor must be greater than 0" in cli("plugins=[my_plugin]", "method=half", "method.factor=-1").err
