@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gcp.errors import NonFiniteError, OptionError, ShapeError
+from gcp.errors import OptionError, ShapeError
 from gcp.methods import METHODS, MethodInfo, SpectralOptions
 from gcp.options import make_options
 from gcp.registry import resolve
@@ -42,6 +42,7 @@ def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
     Raises:
         ShapeError: wrong number of dimensions, or fewer than two positions.
         NonFiniteError: NaN or infinity in ``features``; names the samples.
+        DecompositionError: a sample whose decomposition does not converge in any way; names it.
     """
     if features.dim() not in (3, 4):
         raise ShapeError(f"features must be (B, C, H, W) or (B, C, N), got shape {tuple(features.shape)}")
@@ -53,17 +54,7 @@ def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
             "use larger images, or a backbone with a smaller stride (last_stride=1)"
         )
     method.options.check_channels(flat.shape[1])
-    check_finite(flat)
     with torch.autocast(features.device.type, enabled=False):
         Z, *_ = CovarianceFunction.apply(flat, method)
     root: Tensor = Z
     return root
-
-
-def check_finite(features: Tensor) -> None:
-    """Raise NonFiniteError naming the samples of ``features`` (B, ...) that hold NaN or infinity."""
-    finite = features.detach().flatten(1).isfinite().all(1)
-    if not finite.all():
-        samples = tuple((~finite).nonzero().flatten().tolist())
-        named = ", ".join(map(str, samples[:8])) + (", ..." if len(samples) > 8 else "")
-        raise NonFiniteError(f"NaN or infinity in the features of sample {named} of {len(features)}", samples)

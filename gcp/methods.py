@@ -55,6 +55,17 @@ class SpectralOptions(Options):
         "centred features",
         choices=("mixed", "float64", "float32"),
     )
+    path: str = option(
+        "auto",
+        "what is decomposed: gram, the positions x positions matrix; dense, the covariance; auto, the smaller of the "
+        "two; with precision=float32 always the features themselves",
+        choices=("auto", "gram", "dense"),
+    )
+    nonfinite: str = option(
+        "raise",
+        "a sample with NaN or infinity: raise an error that names it; or zero its output and its gradient, and count it",
+        choices=("raise", "zero"),
+    )
 
     def check_channels(self, channels: int) -> None:
         """Raise OptionError if these options cannot serve covariances of ``channels`` channels."""
