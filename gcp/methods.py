@@ -63,7 +63,7 @@ class SpectralOptions(Options):
     )
     nonfinite: str = option(
         "raise",
-        "a sample with NaN or infinity: raise an error that names it; or zero its output and its gradient, and count it",
+        "a sample with NaN or infinity: raise an error that names it; or zero, for output and gradient, and count it",
         choices=("raise", "zero"),
     )
 

@@ -101,11 +101,6 @@ class CovarianceFunction(torch.autograd.Function):
             total = through_gradient if total is None else total + through_gradient
         return total, None
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        """Not available."""
-        raise _no_forward_mode()
-
 
 class CovarianceGradient(torch.autograd.Function):
     """dL/dx from dL/dZ, by the kernel of the method.
@@ -155,11 +150,6 @@ class CovarianceGradient(torch.autograd.Function):
         dG, dU, dV = CovarianceHessian.apply(cotangent, *ctx.saved_tensors, ctx.method)
         return dG, dU, None, dV, None
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        """Not available."""
-        raise _no_forward_mode()
-
 
 class CovarianceHessian(torch.autograd.Function):
     """Gradient of <w, dL/dx> with respect to dL/dZ and x, where dL/dx = 2 S Xc and Z S + S Z = sym(G) (lyapunov).
@@ -170,9 +160,10 @@ class CovarianceHessian(torch.autograd.Function):
         d/dG = H,    d/dX = 2 [S w - lyap(H S + S H) X].
 
     Only Lyapunov equations: no quotient of eigenvalue gaps, so ties do no harm. Everything is kept in the form
-    U M U^T + N U^T + U N^T with N orthogonal to U. The null-null block of S is not determined; on matrices of constant
-    rank what it contributes to the two terms cancels, so it is 0. Where x could raise the rank (fewer non-null
-    eigenvalues than min(C, N - 1)) the root has no second derivative; this is the one along matrices of the same rank.
+    U M U^T + N U^T + U N^T with N orthogonal to U. The null-null block of S is the limit of G/(2 d) for a null space
+    raised to d; its share of S w and of lyap(H S + S H) X cancels but for (I - U U^T) G (I - U U^T) w V/sqrt(lam) V^T.
+    Where x could raise the rank (fewer non-null eigenvalues than min(C, N - 1)) the root has no second derivative;
+    this is the one along matrices of the same rank.
     """
 
     generate_vmap_rule = True
@@ -188,17 +179,20 @@ class CovarianceHessian(torch.autograd.Function):
             w = w.to(U.dtype)
             w = (w - w.mean(-1, keepdim=True)) / V.shape[-2] ** 0.5
 
-            GU = _symmetric(grad.to(U.dtype)) @ U
+            G = _symmetric(grad.to(U.dtype))
+            GU = G @ U
             A = U.mT @ GU
             S, S0 = L * A, (GU - U @ A) * null
             wV = w @ V
             B = U.mT @ wV
-            H, H0 = 2 * L * _symmetric(B * root), (wV - U @ B) * (root * null)
+            w0 = wV - U @ B
+            H, H0 = 2 * L * _symmetric(B * root), w0 * (root * null)
             R, R0 = 2 * _symmetric(H @ S + H0.mT @ S0), H0 @ S + S0 @ H
             K = (U @ (L * R) + R0 * null) * root  # lyap(H S + S H) X = K V^T
 
             dG = 2 * _symmetric(U @ H @ U.mT / 2 + H0 @ U.mT)
-            dU = 2 * (U @ (S @ B + S0.mT @ wV) + S0 @ B - K)
+            limit = G @ (w0 * null)
+            dU = 2 * (U @ (S @ B + S0.mT @ wV) + S0 @ B - K + limit - U @ (U.mT @ limit))
             wSU = w.mT @ (U @ S + S0)
             dV = 2 * (wSU - V @ (V.mT @ wSU))
             return dG.to(grad.dtype), dU, dV
@@ -212,11 +206,6 @@ class CovarianceHessian(torch.autograd.Function):
         """Not available."""
         raise DerivativeError("third derivatives of a spectral layer are not implemented")
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        """Not available."""
-        raise _no_forward_mode()
-
 
 def _kernel(method: SpectralMethod, eigenvalues: Tensor, U: Tensor, V: Tensor) -> FactoredKernel:
     loewner = method.kernel(method.spectrum(eigenvalues, U.shape[-2], V.shape[-2]), method.options)
@@ -227,10 +216,3 @@ def _kernel(method: SpectralMethod, eigenvalues: Tensor, U: Tensor, V: Tensor) -
 
 def _symmetric(matrix: Tensor) -> Tensor:
     return (matrix + matrix.mT) / 2
-
-
-def _no_forward_mode() -> DerivativeError:
-    return DerivativeError(
-        "spectral layers have no forward-mode derivative; use reverse mode: torch.func.jacrev, not jacfwd or jvp, and "
-        "jacrev(jacrev(...)), not hessian"
-    )
