@@ -55,3 +55,7 @@ class NonFiniteError(SampleError):
 
 class DecompositionError(SampleError):
     """An eigendecomposition or SVD that converged in no way that was tried."""
+
+
+class DomainError(SampleError, ValueError):
+    """A matrix outside the domain of a spectral function; ``samples`` are positions in the flattened batch."""

@@ -16,6 +16,7 @@ from gcp.spectral import lapack
 from gcp.spectral.failures import FAILURES
 from gcp.spectral.maps import SpectralMap
 from gcp.spectral.parallel import map_batch
+from gcp.spectral.samples import sample_list
 
 Decompose = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -92,12 +93,19 @@ def factorise(features: Tensor, options: SpectralOptions) -> Factors:
 
 
 def spectrum(eigenvalues: Tensor, channels: int, positions: int, function: SpectralMap, squared: bool) -> Spectrum:
-    """What a kernel needs to know: ``eigenvalues`` (B, n) of `factorise`, with the null space appended."""
-    eigenvalues = torch.nn.functional.pad(eigenvalues, (0, 1))
-    resolved = eigenvalues if squared else eigenvalues.sqrt()  # what the decomposition resolves to its floor
+    """What a kernel needs to know: ``eigenvalues`` (B, n), with the null space appended, and shifted."""
+    padded = torch.nn.functional.pad(eigenvalues, (0, 1))
+    resolved = padded if squared else padded.sqrt()  # what the decomposition resolves to its floor
     gap = (resolved.unsqueeze(-1) - resolved.unsqueeze(-2)).abs()
-    tied = gap <= _floor(resolved, channels, positions).unsqueeze(-1)
-    return Spectrum(eigenvalues, tied, function, channels)
+    tied = gap <= rounding_floor(resolved, channels, positions).unsqueeze(-1)
+    return Spectrum(shifted(eigenvalues, channels, function), tied, function, channels)
+
+
+def shifted(eigenvalues: Tensor, channels: int, function: SpectralMap) -> Tensor:
+    """What f is applied to, (B, n + 1): ``eigenvalues`` (B, n) and the null space's 0, all moved by the map's shift."""
+    padded = torch.nn.functional.pad(eigenvalues, (0, 1))
+    shift = function.shift(eigenvalues, channels)
+    return padded if shift is None else padded + shift
 
 
 @torch.library.custom_op("gcp::factorise", mutates_args=())
@@ -107,7 +115,9 @@ def _operator(features: Tensor, precision: str, path: str, nonfinite: str) -> tu
     out: tuple[Tensor, Tensor, Tensor] = _allocate(features, precision, path, nonfinite)
     if features.numel():
         map_batch(
-            lambda batch: _factorise(batch, route, lapack.eigh, lapack.svd), _finite(features, nonfinite == "zero"), out
+            lambda batch: _factorise(batch, route, lapack.eigh, lapack.svd),
+            finite_samples(features, nonfinite == "zero"),
+            out,
         )
     return out
 
@@ -134,20 +144,20 @@ def _vmap(
     return tuple(part.unflatten(0, features.shape[:2]) for part in parts), (0, 0, 0)
 
 
-def _finite(features: Tensor, zero: bool) -> Tensor:
+def finite_samples(features: Tensor, zero: bool, what: str = "features of sample") -> Tensor:
     """``features`` (B, C, N) with samples that are not finite set to 0, or NonFiniteError that names them."""
     # One cheap pass decides in the usual case; a sum of finite float32 numbers cannot overflow in float64.
     if features.sum((1, 2), dtype=torch.float64).isfinite().all():
         return features
     bad = ~features.isfinite().flatten(1).all(1)
-    samples = tuple(bad.nonzero().flatten().tolist())
+    samples = sample_list(bad)
     if not samples:
         return features
     if zero:
         FAILURES.add(zeroed=len(samples))
         return features.masked_fill(bad[:, None, None], 0)
     named = ", ".join(map(str, samples[:8])) + (", ..." if len(samples) > 8 else "")
-    raise NonFiniteError(f"NaN or infinity in the features of sample {named} of {len(features)}", samples)
+    raise NonFiniteError(f"NaN or infinity in the {what} {named} of {len(features)}", samples)
 
 
 def _factorise(features: Tensor, route: Route, eigh: Decompose, svd: Decompose) -> tuple[Tensor, Tensor, Tensor]:
@@ -160,14 +170,14 @@ def _factorise(features: Tensor, route: Route, eigh: Decompose, svd: Decompose) 
     unresolved = 8 * torch.finfo(route.working).eps * torch.linalg.vector_norm(mean, dim=-2)
     if not route.squared:
         roots, U, Vh = svd(centred / positions**0.5)
-        present = roots > torch.maximum(_floor(roots, channels, positions), unresolved)
+        present = roots > torch.maximum(rounding_floor(roots, channels, positions), unresolved)
         mask = present.unsqueeze(-2)
         return U * mask, torch.where(present, roots**2, 0), Vh.mT * mask
     gram = route.kind == "gram"
     matrix = (centred.mT @ centred if gram else centred @ centred.mT) / positions
     ascending, vectors = eigh(matrix)
     eigenvalues = ascending.flip(-1)
-    present = eigenvalues > torch.maximum(_floor(eigenvalues, channels, positions), unresolved**2)
+    present = eigenvalues > torch.maximum(rounding_floor(eigenvalues, channels, positions), unresolved**2)
     vectors = vectors.flip(-1) * present.unsqueeze(-2)
     eigenvalues = torch.where(present, eigenvalues, 0)
     other = (centred if gram else centred.mT) @ vectors
@@ -175,7 +185,7 @@ def _factorise(features: Tensor, route: Route, eigh: Decompose, svd: Decompose) 
     return (other, eigenvalues, vectors) if gram else (vectors, eigenvalues, other)
 
 
-def _floor(descending: Tensor, channels: int, positions: int) -> Tensor:
+def rounding_floor(descending: Tensor, channels: int, positions: int) -> Tensor:
     """Rounding of a decomposition, (B, 1): relative to each matrix's own largest value, so that scale is no matter."""
-    largest = descending[..., :1].clamp(min=0)
+    largest = descending[..., :1].abs()
     return torch.finfo(descending.dtype).eps * max(channels, positions) * largest

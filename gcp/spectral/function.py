@@ -13,35 +13,54 @@ from gcp.errors import DerivativeError
 from gcp.kernels.loewner import Loewner, Spectrum
 from gcp.kernels.lyapunov import lyapunov
 from gcp.methods import SpectralOptions
-from gcp.spectral.decomposition import factorise, spectrum
+from gcp.spectral.decomposition import factorise, shifted, spectrum
 from gcp.spectral.maps import SpectralMap, SquareRoot
 
 
 @dataclass(frozen=True)
 class SpectralMethod:
-    """A method ready to be applied: its kernel, its options and the map f."""
+    """A method ready to be applied: its kernel, its options and the map f.
+
+    ``of_matrix``: applied to a matrix, not to features, so that eigenvalues are what the decomposition resolves even
+    in float32.
+    """
 
     kernel: Callable[[Spectrum, Any], Loewner]
     keep: Callable[[Spectrum, Any], Tensor] | None
     options: SpectralOptions
     function: SpectralMap
+    of_matrix: bool = False
 
     @property
     def twice_differentiable(self) -> bool:
         """Whether the gradient's own gradient is implemented."""
-        return self.kernel is lyapunov and isinstance(self.function, SquareRoot)
+        return self.kernel is lyapunov and isinstance(self.function, SquareRoot) and self.function.eps == 0
 
     def spectrum(self, eigenvalues: Tensor, channels: int, positions: int) -> Spectrum:
         """What kernels see of the eigenvalues (B, n)."""
-        return spectrum(eigenvalues, channels, positions, self.function, self.options.precision != "float32")
+        squared = self.of_matrix or self.options.precision != "float32"
+        return spectrum(eigenvalues, channels, positions, self.function, squared)
 
     def values(self, eigenvalues: Tensor, channels: int, positions: int) -> Tensor:
-        """f(lam) of the eigenvalues the method keeps, 0 for the others; (B, n)."""
-        values = self.function.value(eigenvalues)
+        """f(lam), of eigenvalues the method drops f(null); (B, n + 1) for eigenvalues (B, n), the null space last."""
+        values = self.function.value(shifted(eigenvalues, channels, self.function))
         if self.keep is None:
             return values
         kept = self.keep(self.spectrum(eigenvalues, channels, positions), self.options)
-        return torch.where(kept[..., :-1], values, 0)
+        return torch.where(kept, values, values[..., -1:])
+
+    def loewner(self, eigenvalues: Tensor, channels: int, positions: int) -> Loewner:
+        """The kernel, with the gradient through the trace that a relative shift is made of."""
+        spectrum = self.spectrum(eigenvalues, channels, positions)
+        kernel = self.kernel(spectrum, self.options)
+        if self.function.eps == 0 or not self.function.relative:
+            return kernel
+        slopes = kernel.matrix.diagonal(dim1=-2, dim2=-1)
+        if self.keep is not None:
+            # What is dropped is f(shift): it has no gradient of its own, but the shift has one.
+            at_null = self.function.derivative(spectrum.null)
+            slopes = torch.where(self.keep(spectrum, self.options), slopes, at_null)
+        return kernel.with_shift(slopes, self.function.eps, channels)
 
 
 class FactoredKernel(NamedTuple):
@@ -51,13 +70,13 @@ class FactoredKernel(NamedTuple):
         root: sqrt(lam), (B, 1, n).
         among: L_ij, (B, n, n).
         null: L(lam_i, 0), (B, 1, n).
-        trace: weights t (B, n) of the multiple of the identity in dL/dP, or none.
+        loewner: the kernel they are parts of.
     """
 
     root: Tensor
     among: Tensor
     null: Tensor
-    trace: Tensor | None
+    loewner: Loewner
 
 
 class CovarianceFunction(torch.autograd.Function):
@@ -75,8 +94,14 @@ class CovarianceFunction(torch.autograd.Function):
     def forward(x: Tensor, method: SpectralMethod) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Z (B, C, C), then U, lam, V of `factorise`; x is (B, C, N)."""
         U, eigenvalues, V = factorise(x, method.options)
-        values = method.values(eigenvalues, U.shape[-2], V.shape[-2])
-        Z = (U * values.to(U.dtype).unsqueeze(-2)) @ U.mT
+        channels = U.shape[-2]
+        values = method.values(eigenvalues, channels, V.shape[-2])
+        if method.function.vanishes_at_zero:
+            Z = (U * values[..., :-1].to(U.dtype).unsqueeze(-2)) @ U.mT
+        else:
+            base = values[..., -1:]
+            Z = (U * (values[..., :-1] - base).to(U.dtype).unsqueeze(-2)) @ U.mT
+            Z = Z + torch.eye(channels, dtype=U.dtype, device=U.device) * base.to(U.dtype).unsqueeze(-1)
         return Z.to(x.dtype), U, eigenvalues, V
 
     @staticmethod
@@ -111,7 +136,8 @@ class CovarianceGradient(torch.autograd.Function):
         dL/dXc = 2 [U ((M - 1 m0^T) o A) + sym(G) U diag(m0) + c U diag(sqrt lam)] V^T,
 
     which needs U only where lam > 0, the null space entering through the projector I - U U^T; and the result is
-    centred already. sqrt(lam) is folded into L because L alone grows like 1/sqrt(lam).
+    centred already. sqrt(lam) is folded into L because L alone grows like 1/sqrt(lam). For f(0) != 0,
+    Z = f(0) I + U (f - f(0)) U^T, whose divided differences are those of f.
     """
 
     generate_vmap_rule = True
@@ -127,8 +153,8 @@ class CovarianceGradient(torch.autograd.Function):
             GU = _symmetric(grad.to(U.dtype)) @ U
             A = U.mT @ GU
             T = U @ (folded * A) + GU * null
-            if kernel.trace is not None:
-                c = (kernel.trace * A.diagonal(dim1=-2, dim2=-1)).sum(-1)
+            if kernel.loewner.trace is not None:
+                c = kernel.loewner.trace_coefficient(A, grad)
                 T = T + U * (c[..., None, None] * kernel.root).to(U.dtype)
             grad_x: Tensor = (T * (2 / positions**0.5)) @ V.mT
         return grad_x
@@ -208,10 +234,9 @@ class CovarianceHessian(torch.autograd.Function):
 
 
 def _kernel(method: SpectralMethod, eigenvalues: Tensor, U: Tensor, V: Tensor) -> FactoredKernel:
-    loewner = method.kernel(method.spectrum(eigenvalues, U.shape[-2], V.shape[-2]), method.options)
-    trace = None if loewner.trace is None else loewner.trace[..., :-1]
+    loewner = method.loewner(eigenvalues, U.shape[-2], V.shape[-2])
     null = loewner.matrix[..., :-1, -1].unsqueeze(-2)
-    return FactoredKernel(eigenvalues.sqrt().unsqueeze(-2), loewner.matrix[..., :-1, :-1], null, trace)
+    return FactoredKernel(eigenvalues.sqrt().unsqueeze(-2), loewner.matrix[..., :-1, :-1], null, loewner)
 
 
 def _symmetric(matrix: Tensor) -> Tensor:

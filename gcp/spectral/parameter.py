@@ -1,0 +1,56 @@
+"""The gradient of a function's own parameter, such as the exponent of a power."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from gcp.kernels.loewner import Spectrum
+from gcp.spectral.function import SpectralMethod
+
+
+def with_parameter(Z: Tensor, U: Tensor, spectrum: Spectrum, method: SpectralMethod, parameter: Tensor) -> Tensor:
+    """``Z`` unchanged, with a history that also leads to ``parameter``.
+
+    Args:
+        Z: (B, C, C), f(P) as a function of P.
+        U: (B, C, n) eigenvectors of P, columns of null eigenvalues maybe 0.
+        spectrum: of P, eigenvalues (B, n + 1).
+        method: with the map f.
+        parameter: one element; receives sum_i A_ii df(lam_i)/dparameter, A = U^T sym(G) U, the null space included.
+    """
+    weights = method.function.parameter_derivative(spectrum.eigenvalues)
+    if method.keep is not None:
+        weights = torch.where(method.keep(spectrum, method.options), weights, weights[..., -1:])
+    attached: Tensor = ParameterGradient.apply(Z, parameter, U.detach(), weights.detach().to(U.dtype))
+    return attached
+
+
+class ParameterGradient(torch.autograd.Function):
+    """The identity on Z, and <G, dZ/dparameter> without ever forming dZ/dparameter, which is C x C."""
+
+    @staticmethod
+    def forward(Z: Tensor, parameter: Tensor, U: Tensor, weights: Tensor) -> Tensor:
+        """Z (B, C, C)."""
+        return Z.view_as(Z)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor], output: Tensor) -> None:
+        """Keep eigenvectors and weights."""
+        _, parameter, U, weights = inputs
+        ctx.save_for_backward(parameter, U, weights)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """The gradient itself, and the parameter's."""
+        parameter, U, weights = ctx.saved_tensors
+        with torch.autocast(U.device.type, enabled=False):
+            G = grad.to(U.dtype)
+            diagonal = (U * (G @ U)).sum(-2)
+            rest = G.diagonal(dim1=-2, dim2=-1).sum(-1) - diagonal.sum(-1)
+            slope = (weights[..., :-1] * diagonal).sum() + (weights[..., -1] * rest).sum()
+        return grad, slope.to(parameter).reshape(parameter.shape), None, None
