@@ -22,7 +22,8 @@ from gcp.spectral.samples import sample_list
 FunctionLike = str | SpectralMap | Pair
 
 
-@torch.compiler.disable  # checks eigenvalues one by one: a graph break, never a wrong number
+# Eigenvalues are checked one by one: under torch.compile this is a graph break.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def spectral_function(
     matrix: Tensor,
     f: FunctionLike = "sqrt",

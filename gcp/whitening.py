@@ -119,7 +119,8 @@ class Whitening(nn.Module):
         if not self.training and self.running_mean is not None and self.running_covariance is not None:
             mean = self.running_mean.to(samples.dtype).view(*samples.shape[:2], 1)
             covariance = self.running_covariance.to(samples.dtype)
-            return spectral_function(covariance, self.function, self.method, **self.options) @ (samples - mean)
+            whitener: Tensor = spectral_function(covariance, self.function, self.method, **self.options)
+            return whitener @ (samples - mean)
         if samples.shape[-1] < 2:
             raise ShapeError(
                 f"whitening needs two values per channel or more in training, got {samples.shape[-1]}; "

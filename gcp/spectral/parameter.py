@@ -39,18 +39,20 @@ class ParameterGradient(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor], output: Tensor) -> None:
-        """Keep eigenvectors and weights."""
+        """Keep eigenvectors and weights; of the parameter its form alone, since an optimiser may step in between."""
         _, parameter, U, weights = inputs
-        ctx.save_for_backward(parameter, U, weights)
+        ctx.form = (parameter.shape, parameter.dtype, parameter.device)
+        ctx.save_for_backward(U, weights)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """The gradient itself, and the parameter's."""
-        parameter, U, weights = ctx.saved_tensors
+        U, weights = ctx.saved_tensors
+        shape, dtype, device = ctx.form
         with torch.autocast(U.device.type, enabled=False):
             G = grad.to(U.dtype)
             diagonal = (U * (G @ U)).sum(-2)
             rest = G.diagonal(dim1=-2, dim2=-1).sum(-1) - diagonal.sum(-1)
             slope = (weights[..., :-1] * diagonal).sum() + (weights[..., -1] * rest).sum()
-        return grad, slope.to(parameter).reshape(parameter.shape), None, None
+        return grad, slope.to(device, dtype).reshape(shape), None, None

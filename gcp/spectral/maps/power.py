@@ -59,7 +59,7 @@ class Power(RegularisedMap):
     @property
     def at_zero(self) -> float:
         """0 for a positive exponent, 1 for 0, infinite for a negative one."""
-        alpha = float(self.alpha)
+        alpha = float(self.exponent)
         return 0.0 if alpha > 0 else 1.0 if alpha == 0 else math.inf
 
     def value(self, eigenvalues: Tensor) -> Tensor:
