@@ -22,8 +22,6 @@ from gcp.spectral.samples import sample_list
 FunctionLike = str | SpectralMap | Pair
 
 
-# Eigenvalues are checked one by one: under torch.compile this is a graph break.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def spectral_function(
     matrix: Tensor,
     f: FunctionLike = "sqrt",
@@ -59,22 +57,29 @@ def spectral_function(
         UnknownNameError, OptionError: an unknown name, or an option out of place; "newton" serves "sqrt" and
             "inverse_sqrt" only.
     """
+    result: Tensor = matrix_function(matrix, prepare(f, method, options), check_symmetric)
+    return result
+
+
+# Whether eigenvalues are in the domain depends on data: under torch.compile this is a graph break.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def matrix_function(matrix: Tensor, method: SpectralMethod, check_symmetric: bool = False) -> Tensor:
+    """`spectral_function` with a method from `prepare`."""
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ShapeError(f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}")
-    prepared = prepare(f, method, options)
     batch = matrix.reshape(-1, *matrix.shape[-2:])
     size = batch.shape[-1]
-    prepared.options.check_channels(size)
-    batch = finite_samples(batch, prepared.options.nonfinite == "zero", "matrix")
+    method.options.check_channels(size)
+    batch = finite_samples(batch, method.options.nonfinite == "zero", "matrix")
     if check_symmetric:
         _check_symmetric(batch)
     with torch.autocast(matrix.device.type, enabled=False):
-        parameter = prepared.function.parameter
-        prepared = dataclasses.replace(prepared, function=prepared.function.frozen(), of_matrix=True)
-        Z, U, eigenvalues = MatrixFunction.apply(batch, prepared)
+        parameter = method.function.parameter
+        method = dataclasses.replace(method, function=method.function.frozen(), of_matrix=True)
+        Z, U, eigenvalues = MatrixFunction.apply(batch, method)
         if parameter is not None:
-            seen = prepared.spectrum(eigenvalues, size, size)
-            Z = with_parameter(Z, U, seen, prepared, parameter)
+            seen = method.spectrum(eigenvalues, size, size)
+            Z = with_parameter(Z, U, seen, method, parameter)
     result: Tensor = Z.reshape(matrix.shape)
     return result
 

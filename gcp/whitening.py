@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gcp.errors import OptionError, ShapeError
-from gcp.functions import covariance_function, prepare, spectral_function
+from gcp.functional import covariance_root
+from gcp.functions import matrix_function, prepare
 from gcp.spectral.maps import InverseSquareRoot
 
 
@@ -65,9 +66,8 @@ class Whitening(nn.Module):
         self.track_running_stats = track_running_stats
         self.groups = groups
         self.method = method
-        self.options = options
-        self.function = InverseSquareRoot(eps=eps, relative=relative)
-        prepare(self.function, method, options).options.check_channels(num_features // groups)
+        self.prepared = prepare(InverseSquareRoot(eps=eps, relative=relative), method, options)
+        self.prepared.options.check_channels(num_features // groups)
         self.weight = nn.Parameter(torch.empty(num_features)) if affine else None
         self.bias = nn.Parameter(torch.empty(num_features)) if affine else None
         size = num_features // groups
@@ -119,7 +119,7 @@ class Whitening(nn.Module):
         if not self.training and self.running_mean is not None and self.running_covariance is not None:
             mean = self.running_mean.to(samples.dtype).view(*samples.shape[:2], 1)
             covariance = self.running_covariance.to(samples.dtype)
-            whitener: Tensor = spectral_function(covariance, self.function, self.method, **self.options)
+            whitener: Tensor = matrix_function(covariance, self.prepared)
             return whitener @ (samples - mean)
         if samples.shape[-1] < 2:
             raise ShapeError(
@@ -128,7 +128,7 @@ class Whitening(nn.Module):
             )
         mean = samples.mean(-1, keepdim=True)
         centred = samples - mean
-        whitener = covariance_function(samples, self.function, self.method, **self.options)
+        whitener = covariance_root(samples, self.prepared)
         if self.training:
             self._track(mean.detach(), centred.detach())
         return whitener @ centred

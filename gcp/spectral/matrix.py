@@ -21,7 +21,11 @@ class MatrixFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(matrix: Tensor, method: SpectralMethod) -> tuple[Tensor, Tensor, Tensor]:
-        """Z (B, n, n), then eigenvectors (B, n, n) and eigenvalues (B, n), which are not differentiable."""
+        """Z (B, n, n), then eigenvectors (B, n, n) and eigenvalues (B, n).
+
+        The latter two are kept for the backward and nobody differentiates them; that they could be is what lets
+        `MatrixGradient` notice, and refuse, a second derivative.
+        """
         size = matrix.shape[-1]
         working = matrix.to(torch.float32 if method.options.precision == "float32" else torch.float64)
         eigenvalues, U = eigenpairs((working + working.mT) / 2, method.function, torch.finfo(matrix.dtype).eps)
@@ -40,7 +44,6 @@ class MatrixFunction(torch.autograd.Function):
         """Keep the eigenpairs."""
         _, U, eigenvalues = output
         ctx.method = inputs[1]
-        ctx.mark_non_differentiable(U, eigenvalues)
         ctx.save_for_backward(U, eigenvalues)
         ctx.set_materialize_grads(False)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from gcp.errors import DerivativeError
 from gcp.kernels.loewner import Spectrum
 from gcp.spectral.function import SpectralMethod
 
@@ -25,12 +25,15 @@ def with_parameter(Z: Tensor, U: Tensor, spectrum: Spectrum, method: SpectralMet
     weights = method.function.parameter_derivative(spectrum.eigenvalues)
     if method.keep is not None:
         weights = torch.where(method.keep(spectrum, method.options), weights, weights[..., -1:])
-    attached: Tensor = ParameterGradient.apply(Z, parameter, U.detach(), weights.detach().to(U.dtype))
+    # A copy of the parameter, because an optimiser may step between forward and backward.
+    attached: Tensor = ParameterGradient.apply(Z, parameter.clone(), U, weights.detach().to(U.dtype))
     return attached
 
 
 class ParameterGradient(torch.autograd.Function):
-    """The identity on Z, and <G, dZ/dparameter> without ever forming dZ/dparameter, which is C x C."""
+    """The identity on Z, whose gradient for the parameter is `ParameterSlope`."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(Z: Tensor, parameter: Tensor, U: Tensor, weights: Tensor) -> Tensor:
@@ -39,20 +42,35 @@ class ParameterGradient(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor], output: Tensor) -> None:
-        """Keep eigenvectors and weights; of the parameter its form alone, since an optimiser may step in between."""
-        _, parameter, U, weights = inputs
-        ctx.form = (parameter.shape, parameter.dtype, parameter.device)
-        ctx.save_for_backward(U, weights)
+        """Keep parameter, eigenvectors and weights."""
+        ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """The gradient itself, and the parameter's."""
-        U, weights = ctx.saved_tensors
-        shape, dtype, device = ctx.form
+        return grad, ParameterSlope.apply(grad, *ctx.saved_tensors), None, None
+
+
+class ParameterSlope(torch.autograd.Function):
+    """<G, dZ/dparameter> without ever forming dZ/dparameter, which is C x C."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad: Tensor, parameter: Tensor, U: Tensor, weights: Tensor) -> Tensor:
+        """In the form of ``parameter``; ``weights`` (B, n + 1) are df(lam)/dparameter, the null space last."""
         with torch.autocast(U.device.type, enabled=False):
             G = grad.to(U.dtype)
             diagonal = (U * (G @ U)).sum(-2)
             rest = G.diagonal(dim1=-2, dim2=-1).sum(-1) - diagonal.sum(-1)
             slope = (weights[..., :-1] * diagonal).sum() + (weights[..., -1] * rest).sum()
-        return grad, slope.to(device, dtype).reshape(shape), None, None
+        return slope.to(parameter).reshape(parameter.shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Nothing to keep."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        """Not available."""
+        raise DerivativeError("second derivatives with respect to a function's parameter are not implemented")

@@ -7,7 +7,7 @@ import torch
 from torch.autograd import gradcheck
 
 import gcp
-from gcp.errors import DomainError, NonFiniteError, OptionError, ShapeError, UnknownNameError
+from gcp.errors import DerivativeError, DomainError, NonFiniteError, OptionError, ShapeError, UnknownNameError
 from gcp.methods import METHODS
 from gcp.spectral.maps import Custom, ExpNeg, InverseSquareRoot, Log, Power, SquareRoot
 
@@ -328,6 +328,32 @@ def test_degenerate_features_stay_finite(method, case, dtype):
     assert x.grad is not None
     assert x.grad.isfinite().all()
     assert (x.grad[:2] == 0).all()
+
+
+# ---- composability
+
+
+@pytest.mark.parametrize("case", ["inverse_sqrt", "log", "exp_neg", "power 0.3"])
+def test_covariances_under_vmap(case):
+    x = features(3, 2, 4, 5)
+    expected = torch.stack([gcp.covariance_function(part, REGULAR[case]) for part in x])
+    torch.testing.assert_close(torch.vmap(lambda x: gcp.covariance_function(x, REGULAR[case]))(x), expected)
+
+
+def test_second_derivatives_are_refused_not_dropped():
+    alpha = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+    P, x = definite(2, size=3).requires_grad_(), features(2, 3, 5).requires_grad_()
+    calls = [
+        (lambda: gcp.spectral_function(P, "log"), P),
+        (lambda: gcp.covariance_function(x, "exp_neg"), x),
+        (lambda: gcp.covariance_function(x, SquareRoot(eps=0.1)), x),
+        (lambda: gcp.covariance_function(x.detach(), Power(alpha)), alpha),
+        (lambda: gcp.spectral_function(P.detach(), Power(alpha)), alpha),
+    ]
+    for call, variable in calls:
+        (gradient,) = torch.autograd.grad(call().sum(), variable, create_graph=True)
+        with pytest.raises(DerivativeError, match="second derivatives"):
+            gradient.sum().backward()
 
 
 # ---- refusals

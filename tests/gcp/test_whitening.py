@@ -231,6 +231,13 @@ def test_channels_last():
     )
 
 
+def test_training_step_compiles_into_one_graph():
+    x = mixed(8, 6, 5, 3)
+    layer = Whitening(6).double()
+    compiled = torch.compile(Whitening(6).double(), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), layer(x))
+
+
 def test_it_takes_the_place_of_batch_norm_in_a_network():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), Whitening(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 2))
