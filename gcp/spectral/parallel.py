@@ -38,17 +38,20 @@ def map_batch(function: Callable[[Tensor], tuple[Tensor, ...]], batch: Tensor, o
         _copy(function(batch), out)
         return
 
+    inference = torch.is_inference_mode_enabled()  # like grad mode, it belongs to a thread
+
     def one(position: int) -> None:
-        try:
-            _copy(function(batch[position]), tuple(tensor[position] for tensor in out))
-        except DecompositionError:
-            raise not_converged(position, len(batch)) from None
+        with torch.inference_mode(inference):
+            try:
+                _copy(function(batch[position]), tuple(tensor[position] for tensor in out))
+            except DecompositionError:
+                raise not_converged(position, len(batch)) from None
 
     list(_pool(threads, os.getpid()).map(one, range(len(batch))))
 
 
 def _copy(results: tuple[Tensor, ...], out: tuple[Tensor, ...]) -> None:
-    with torch.no_grad():  # grad mode belongs to a thread
+    with torch.no_grad():
         for result, target in zip(results, out, strict=True):
             target.copy_(result)
 
