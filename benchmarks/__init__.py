@@ -1,0 +1,1 @@
+"""Measurements of the layers against what they replace."""
