@@ -1,4 +1,4 @@
-"""Coupled Newton-Schulz iteration in C x C matrices, with the backward of the iSQRT-COV paper (arXiv 1712.01034, eq. 11).
+"""Coupled Newton-Schulz iteration in C x C matrices, with the backward of iSQRT-COV (arXiv 1712.01034, eq. 11).
 
 Pre-normalisation by the trace, A = P/tr(P); post-compensation, Z = sqrt(tr(P)) Y_n.
 """
