@@ -2,9 +2,9 @@
 
 Everything runs in float64. P = X Ibar X^T with an N x N centring matrix; dense SVD of the C x C covariance, on the CPU,
 one matrix after the other; diagonal matrices multiplied as matrices. Decomposition and square root are separate
-autograd Functions, so that the gradient passes through the eigenvectors. The amount of work is that of the published layers;
-their mistakes, listed in the design notes, are not repeated. Where it is not known what they keep for the backward,
-this keeps the least.
+autograd Functions, so that the gradient passes through the eigenvectors. The amount of work is that of the published
+layers; their mistakes, listed in the design notes, are not repeated. Where it is not known what they keep for the
+backward, this keeps the least.
 """
 
 from __future__ import annotations
