@@ -1,6 +1,6 @@
 """Gradient error of each precision against a float64 oracle; writes benchmarks/precision.md.
 
-    python benchmarks/precision.py
+python benchmarks/precision.py
 """
 
 from __future__ import annotations
