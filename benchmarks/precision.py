@@ -20,9 +20,9 @@ LIMITS = {"mixed": 1e-5, "float32": 5e-5}
 
 PAGE = """# Precision of the gradient
 
-Relative error |g - g*|/|g*| (Frobenius norm) of dL/dx for float32 feature maps of {channels} channels whose covariance has
-eigenvalues spread evenly, on a logarithmic scale, over 4, 5 and 6 decades; dL/dy is noise. The oracle g* is `lyapunov` in
-float64 on the dense path, which agrees with a 50-digit evaluation of the same formula to 1e-12
+Relative error |g - g*|/|g*| (Frobenius norm) of dL/dx for float32 feature maps of {channels} channels whose covariance
+has eigenvalues spread evenly, on a logarithmic scale, over 4, 5 and 6 decades; dL/dy is noise. The oracle g* is
+`lyapunov` in float64 on the dense path, which agrees with a 50-digit evaluation of the same formula to 1e-12
 (`tests/gcp/test_precision.py`). Made by `python benchmarks/precision.py`.
 
 {table}

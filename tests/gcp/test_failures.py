@@ -33,26 +33,27 @@ def threads(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, decomposition: str, attempts: int) -> None:
-    """Make the decomposition of matrices of the marked sample fail: the first ``attempts`` ways of trying it alone."""
+def failing(monkeypatch: pytest.MonkeyPatch, decomposition: str, retries: int) -> None:
+    """Make the decomposition fail for the marked sample, and for its first ``retries`` retries."""
     plain = getattr(lapack, decomposition)
-    left = [attempts]
+    left = [retries]
 
     def stand_in(matrix: Tensor) -> tuple[Tensor, ...]:
-        marked = matrix.flatten(-2).abs().amax(-1) > MARK
-        alone = matrix.dim() == 2
-        if marked.any() and not alone:
+        rescaled = abs(float(matrix.trace() if decomposition == "plain_eigh" else matrix.norm()) - 1) < 1e-4
+        if rescaled and left[0] > 0:
+            left[0] -= 1
             raise lapack.LinAlgError("not converged")
-        if left[0] < attempts and alone and abs(float(size(matrix)) - 1) < 1e-3 or marked.any():
-            if left[0] > 0:
-                left[0] -= 1
-                raise lapack.LinAlgError("not converged")
+        if matrix.abs().max() > MARK:
+            raise lapack.LinAlgError("not converged")
         return plain(matrix)
 
-    def size(matrix: Tensor) -> Tensor:
-        return matrix.trace() if decomposition == "plain_eigh" else matrix.norm()
+    def batched(matrix: Tensor) -> tuple[Tensor, ...]:
+        if matrix.dim() == 2:
+            return stand_in(matrix)
+        assert matrix.abs().max() > MARK
+        raise lapack.LinAlgError("one of the batch has not converged")
 
-    monkeypatch.setattr(lapack, decomposition, stand_in)
+    monkeypatch.setattr(lapack, decomposition, batched)
 
 
 def batch() -> tuple[Tensor, Tensor]:
@@ -63,22 +64,20 @@ def batch() -> tuple[Tensor, Tensor]:
 
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize(("precision", "decomposition"), [("float64", "plain_eigh"), ("float32", "plain_svd")])
-@pytest.mark.parametrize(
-    ("attempts", "counted"),
-    [(0, Failures()), (2, Failures(rescaled=1)), (3, Failures(moved=1)), (4, Failures(jittered=1))],
-)
+@pytest.mark.parametrize(("retries", "counted"), [(0, Failures(rescaled=1)), (1, Failures(jittered=1))])
 def test_retries(
-    monkeypatch: pytest.MonkeyPatch, attempts: int, counted: Failures, precision: str, decomposition: str
+    monkeypatch: pytest.MonkeyPatch, retries: int, counted: Failures, precision: str, decomposition: str
 ) -> None:
-    """The sample comes out right, its neighbours with the same bits, and it is counted once, as what helped."""
+    """The sample comes out right, its neighbours with the same bits, and it is counted once, as what helped.
+
+    On a CPU there is no step "on the CPU" in between.
+    """
     x, gradient = batch()
     layer = create_pooling("lyapunov", 5, precision=precision)
     expected = forward_backward(layer, x, gradient)
-    attempts = max(0, attempts - 1) if torch.get_num_threads() == 2 else max(0, attempts - 1)
+    assert not FAILURES.read()
     with monkeypatch.context() as patched:
-        # in the pool, the first failure is met once as a sample of its own and once more at the head of the rescue
-        offset = 1 if attempts and torch.get_num_threads() == 2 else 0
-        failing(patched, decomposition, attempts + offset)
+        failing(patched, decomposition, retries)
         found = forward_backward(layer, x, gradient)
     assert FAILURES.take() == counted
     assert FAILURES.read() == Failures()

