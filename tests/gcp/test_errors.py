@@ -148,7 +148,7 @@ def test_own_method(kernel: str | Callable[[Spectrum, OwnOptions], Loewner]) -> 
 @pytest.mark.usefixtures("own_registry")
 def test_own_method_with_the_shared_options() -> None:
     register_method("plain", kernel="gcp.kernels.lyapunov:lyapunov")
-    assert option_names(METHODS.get("plain").options) == ["precision"]
+    assert option_names(METHODS.get("plain").options) == ["precision", "path", "nonfinite"]
     assert create_pooling("plain", 8, reduced_channels=4)(noise(2, 8, 3, 3).float()).shape == (2, 10)
 
 
