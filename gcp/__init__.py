@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gcp.backbones.factory import create_backbone
     from gcp.backbones.registry import list_backbones, register_backbone
+    from gcp.checkpoints.loading import load_reference_checkpoint
     from gcp.errors import GCPError
     from gcp.methods import list_methods, register_method
     from gcp.model import create_model
@@ -29,6 +30,7 @@ _HOMES = {
     "create_pooling": "gcp.pooling.factory",
     "list_backbones": "gcp.backbones.registry",
     "list_methods": "gcp.methods",
+    "load_reference_checkpoint": "gcp.checkpoints.loading",
     "register_backbone": "gcp.backbones.registry",
     "register_method": "gcp.methods",
 }
@@ -40,6 +42,7 @@ __all__ = [
     "create_pooling",
     "list_backbones",
     "list_methods",
+    "load_reference_checkpoint",
     "register_backbone",
     "register_method",
 ]

@@ -16,10 +16,12 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from datamodules.base import ImageDataModule
 from datamodules.datasets import create_datamodule
 from gcp.backbones.factory import feature_map_size
+from gcp.checkpoints.loading import load_reference_checkpoint
 from gcp.errors import CheckpointError, OptionError
 from gcp.options import make_options
 from gcp.registry import resolve
 from lightning_modules.classifier import Classifier
+from lightning_modules.restore import read
 from lightning_modules.run import Run
 from lightning_modules.settings import LOGGERS, CallbackOptions
 
@@ -79,6 +81,18 @@ def build_loggers(run: Run) -> list[Logger]:
 def callback_options(run: Run) -> CallbackOptions:
     """The section `callbacks`."""
     return make_options(CallbackOptions, run.config["callbacks"], "section 'callbacks'")
+
+
+def load_checkpoint(module: Classifier, run: Run) -> None:
+    """Load the network of the run's ``ckpt_path``, ours or a published one.
+
+    Raises CheckpointError if it is of another architecture.
+    """
+    path = Path(run.config["ckpt_path"])
+    if run.published:
+        load_reference_checkpoint(module.model, path, run.config["ckpt_triangle"], run.config["ckpt_classifier"])
+    else:
+        load_weights(module, read(path), path)
 
 
 def load_weights(module: Classifier, checkpoint: dict[str, Any], path: Path) -> None:
