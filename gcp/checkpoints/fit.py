@@ -44,13 +44,16 @@ class Mismatch:
             "of another shape": (f"{key} {file} instead of {network}" for key, file, network in self.reshaped),
         }
         found = {what: list(keys) for what, keys in lists.items()}
-        return f"{self.part}: " + ", ".join(f"{_abridged(keys)} {what}" for what, keys in found.items() if keys)
+        return f"{self.part}: " + "; ".join(
+            f"{len(keys)} {what} ({_abridged(keys)})" for what, keys in found.items() if keys
+        )
 
 
 def check_fit(path: str, state: Mapping[str, Tensor], network: Mapping[str, Tensor], architecture: str | None) -> None:
     """Raise CheckpointError, grouped by part and explained, unless ``state`` has the keys and shapes of ``network``.
 
-    Batch-norm counters may be missing: files from before torch 0.4.1 have none.
+    What follows from another backbone is no reason of its own: the first part that can be explained is. Batch-norm
+    counters may be missing: files from before torch 0.4.1 have none.
 
     Args:
         path: the file, for the message.
@@ -63,9 +66,9 @@ def check_fit(path: str, state: Mapping[str, Tensor], network: Mapping[str, Tens
     if not mismatches:
         return
     says = "" if architecture is None else f" (the file says arch={architecture})"
-    reasons = [reason for mismatch in mismatches for reason in [explain(mismatch)] if reason]
-    lines = [f"{path} does not fit this network{says}; nothing was loaded", *map(str, mismatches), *reasons]
-    raise CheckpointError("\n  ".join(lines))
+    reason = next((reason for reason in map(explain, mismatches) if reason), "")
+    lines = [f"{path} does not fit this network{says}; nothing was loaded", *map(str, mismatches), reason]
+    raise CheckpointError("\n  ".join(line for line in lines if line))
 
 
 def find_mismatches(file: Shapes, network: Shapes) -> list[Mismatch]:
@@ -133,5 +136,4 @@ _REASONS: dict[str, Callable[[Mismatch], str | None]] = {
 
 
 def _abridged(keys: list[str]) -> str:
-    shown = ", ".join(keys[:SHOWN])
-    return shown if len(keys) <= SHOWN else f"{shown} and {len(keys) - SHOWN} more"
+    return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")

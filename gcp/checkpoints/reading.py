@@ -79,6 +79,6 @@ def _refusal(path: Path, reason: str) -> str:
         return f"{path} is no readable checkpoint ({first.strip()}); it may be cut short, or be something else"
     found = next(group for group in name.groups() if group).rstrip(".")
     return (
-        f"{path} asks for {found} to be called when it is loaded; nothing was run: a checkpoint holds tensors and "
-        "plain values only; save its state_dict alone with a program you trust"
+        f"{path} is no readable checkpoint: it asks for {found} to be called; nothing was run, for a checkpoint holds "
+        "tensors and plain values only; save its state_dict alone with a program you trust"
     )

@@ -50,6 +50,8 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", ".*dirpath has changed.*")  # a resumed run keeps its own best in its own place
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between Lightning and torch
+    if run.config["backbone"].get("frozen"):
+        warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is frozen is
     bars: list[Callback] = [RichProgressBar()] if callback_options(run).progress_bar else []
     loggers = build_loggers(run)
     try:
