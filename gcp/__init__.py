@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from gcp.backbones.registry import list_backbones, register_backbone
     from gcp.checkpoints.loading import load_reference_checkpoint
     from gcp.errors import GCPError
+    from gcp.functions import covariance_function, spectral_function
     from gcp.methods import list_methods, register_method
     from gcp.model import create_model
     from gcp.pooling.factory import create_pooling
+    from gcp.whitening import Whitening
 
 _HOMES = {
     "GCPError": "gcp.errors",
+    "Whitening": "gcp.whitening",
+    "covariance_function": "gcp.functions",
     "create_backbone": "gcp.backbones.factory",
     "create_model": "gcp.model",
     "create_pooling": "gcp.pooling.factory",
@@ -33,10 +37,13 @@ _HOMES = {
     "load_reference_checkpoint": "gcp.checkpoints.loading",
     "register_backbone": "gcp.backbones.registry",
     "register_method": "gcp.methods",
+    "spectral_function": "gcp.functions",
 }
 
 __all__ = [
     "GCPError",
+    "Whitening",
+    "covariance_function",
     "create_backbone",
     "create_model",
     "create_pooling",
@@ -45,6 +52,7 @@ __all__ = [
     "load_reference_checkpoint",
     "register_backbone",
     "register_method",
+    "spectral_function",
 ]
 
 
