@@ -39,7 +39,8 @@ class Floor:
         centred = self.x.double()
         centred = (centred - centred.mean(-1, keepdim=True)) / centred.shape[-1] ** 0.5
         matrix = centred.mT @ centred if self.gram else centred @ centred.mT
-        eigenvalues, vectors = map_batch(torch.linalg.eigh, matrix)
+        eigenvalues, vectors = torch.empty_like(matrix[..., 0]), torch.empty_like(matrix)
+        map_batch(lambda one: tuple(torch.linalg.eigh(one)), matrix, (eigenvalues, vectors))
         self.V, self.Xc = vectors.float(), centred.float()
         self.U = self.Xc @ self.V if self.gram else self.V
         Z = (self.U * eigenvalues.float().unsqueeze(-2)) @ self.U.mT
