@@ -46,6 +46,8 @@ def _names(group: str, section: str, registry: object) -> Table:
         options = [f"{field.name}={_default(field)}" for field in dataclasses.fields(entry.options)]
         if group == "method":
             options.insert(0, f"reduced_channels={_word(entry.reduced_channels)}")
+        if group == "backbone":
+            options.insert(0, f"hidden={list(entry.hidden)}")
         table.add_row(name, escape(entry.summary), escape(" ".join(options)))
     return table
 

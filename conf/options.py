@@ -22,12 +22,17 @@ def check(config: DictConfig) -> dict[str, Any]:
     _build("", RunOptions, {name: plain[name] for name in option_names(RunOptions)})
     if plain["mode"] == "test" and plain["ckpt_path"] is None:
         raise OptionError("mode=test needs ckpt_path: a checkpoint, a run directory, or last")
+    if plain["mode"] == "test" and plain["ckpt_classifier"] == "new":
+        raise OptionError("mode=test needs the checkpoint's classifier: leave out ckpt_classifier=new, or use mode=fit")
     for section, registry in GROUPS.values():
         values = dict(plain[section])
         entry = registry.get(values.pop("name"))
         reduced = values.pop("reduced_channels", None)
         if reduced is not None and reduced < 1:
             raise OptionError(f"{section}.reduced_channels must be at least 1, got {reduced}")
+        hidden = values.pop("hidden", None) or []
+        if any(width < 1 for width in hidden):
+            raise OptionError(f"{section}.hidden must hold widths of at least 1, got {hidden}")
         _build(f"{section}.", entry.options, values)
     for section, options in SECTIONS.items():
         _build(f"{section}.", options, plain[section])

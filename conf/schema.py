@@ -27,6 +27,8 @@ GROUPS: dict[str, tuple[str, Any]] = {
     "schedule": ("schedule", SCHEDULES),
     "logger": ("logger", LOGGERS),
 }
+# Types of the options `register` adds to those of a method or a backbone, where an integer or none is not it.
+ADDED_TYPES: dict[str, Any] = {"hidden": list[int] | None}
 # Sections with one option class each.
 SECTIONS: dict[str, type[Options]] = {"trainer": TrainerOptions, "callbacks": CallbackOptions}
 
@@ -39,7 +41,16 @@ class RunOptions(Options):
     seed: int = option(0, "seed of every random generator", minimum=0)
     ckpt_path: str | None = option(
         None,
-        "checkpoint or run directory to test or to go on from; last: the newest under outputs/, or in hydra.run.dir",
+        "checkpoint or run directory to test or to go on from, or a published checkpoint to test or to start from; "
+        "last: the newest under outputs/, or in hydra.run.dir",
+    )
+    ckpt_triangle: str = option(
+        "upper", "order of the covariance's triangle in a published checkpoint, see README", choices=("upper", "lower")
+    )
+    ckpt_classifier: str = option(
+        "load",
+        "new: take all but the classifier from a published checkpoint, for other classes",
+        choices=("load", "new"),
     )
     plugins: list[str] = option([], "your own modules that register methods, backbones or datasets")
 
@@ -57,6 +68,8 @@ def register() -> None:
             extra: dict[str, Any] = {"name": name}
             if group == "method":
                 extra["reduced_channels"] = entry.reduced_channels
+            if group == "backbone":
+                extra["hidden"] = None
             node = schema_of(entry.options, **extra)
             store.store(group=f"_schema/{group}", name=name, node=node)
             if not (HERE / group / f"{name}.yaml").exists():
@@ -70,10 +83,13 @@ def schema_of(options: type[Options], **extra: Any) -> type:
 
     Args:
         options: an option class, which may be frozen.
-        extra: more fields: a name (str), a number of channels (int or none), or MISSING for a section to be filled.
+        extra: more fields: a name (str), a number of channels (int or none), what ADDED_TYPES has, or MISSING for a
+            section to be filled.
     """
     hints = get_type_hints(options)
-    fields: list[Any] = [(name, _type_of(value), dataclasses.field(default=value)) for name, value in extra.items()]
+    fields: list[Any] = [
+        (name, _type_of(name, value), dataclasses.field(default=value)) for name, value in extra.items()
+    ]
     for field in dataclasses.fields(options):
         default = {"default": field.default, "default_factory": field.default_factory}
         given = {key: value for key, value in default.items() if value is not dataclasses.MISSING}
@@ -85,7 +101,7 @@ def _sections() -> list[str]:
     return [*(section for section, _ in GROUPS.values()), *SECTIONS]
 
 
-def _type_of(value: Any) -> Any:
+def _type_of(name: str, value: Any) -> Any:
     if value == MISSING:
         return Any
-    return str if isinstance(value, str) else int | None
+    return str if isinstance(value, str) else ADDED_TYPES.get(name, int | None)

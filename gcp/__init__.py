@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gcp.backbones.factory import create_backbone
     from gcp.backbones.registry import list_backbones, register_backbone
+    from gcp.checkpoints.loading import load_reference_checkpoint
     from gcp.errors import GCPError
     from gcp.functions import covariance_function, spectral_function
     from gcp.methods import list_methods, register_method
@@ -33,6 +34,7 @@ _HOMES = {
     "create_pooling": "gcp.pooling.factory",
     "list_backbones": "gcp.backbones.registry",
     "list_methods": "gcp.methods",
+    "load_reference_checkpoint": "gcp.checkpoints.loading",
     "register_backbone": "gcp.backbones.registry",
     "register_method": "gcp.methods",
     "spectral_function": "gcp.functions",
@@ -47,6 +49,7 @@ __all__ = [
     "create_pooling",
     "list_backbones",
     "list_methods",
+    "load_reference_checkpoint",
     "register_backbone",
     "register_method",
     "spectral_function",

@@ -26,7 +26,7 @@ class MissingDependencyError(GCPError, ImportError):
 
 
 class WeightsError(GCPError, RuntimeError):
-    """Pretrained weights that do not exist or cannot be fetched."""
+    """Pretrained weights that do not exist, cannot be fetched or are of another network."""
 
 
 class CheckpointError(GCPError, RuntimeError):

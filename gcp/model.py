@@ -1,13 +1,15 @@
-"""Backbone, pooling and linear classifier in one network."""
+"""Backbone, pooling and classifier in one network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from gcp.backbones.factory import create_backbone
+from gcp.backbones.registry import BACKBONES
+from gcp.classifier import build_classifier
 from gcp.errors import OptionError
 from gcp.methods import METHODS
 from gcp.pooling.factory import create_pooling
@@ -40,6 +42,7 @@ def create_model(
     num_classes: int,
     reduced_channels: int | Literal["default"] | None = "default",
     backbone_options: Mapping[str, Any] | None = None,
+    hidden: Sequence[int] | None = None,
     **method_options: Any,
 ) -> PoolingNetwork:
     """A classification network with covariance pooling.
@@ -51,6 +54,8 @@ def create_model(
         reduced_channels: channels a 1x1 convolution leaves before pooling, none for no reduction; "default" is 256 for
             covariance pooling and none for average pooling. A backbone with fewer channels is not reduced.
         backbone_options: the backbone's own, such as ``{"last_stride": 1}``.
+        hidden: widths of the classifier's hidden layers, empty for a linear classifier; none for the backbone's own:
+            4096 and 4096 for AlexNet and VGG without pretrained weights, else no hidden layers.
         method_options: the method's own, such as ``degree=50``.
 
     Raises:
@@ -60,6 +65,9 @@ def create_model(
         raise OptionError(f"num_classes must be at least 1, got {num_classes}")
     info = METHODS.get(method)
     features = create_backbone(backbone, **(backbone_options or {}))
+    facts = BACKBONES.get(backbone)
+    if hidden is None:
+        hidden = facts.default_hidden((backbone_options or {}).get("weights"))
     channels: int = features.num_features  # type: ignore[assignment]
     if reduced_channels == "default":
         reduced_channels = info.reduced_channels
@@ -67,4 +75,5 @@ def create_model(
         reduced_channels = None
     representation = create_pooling(method, channels, reduced_channels, **method_options)
     out_features: int = representation.out_features  # type: ignore[assignment]
-    return PoolingNetwork(features, representation, nn.Linear(out_features, num_classes))
+    classifier = build_classifier([out_features, *hidden, num_classes], facts.dropout)
+    return PoolingNetwork(features, representation, classifier)

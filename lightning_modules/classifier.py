@@ -29,7 +29,7 @@ class Classifier(pl.LightningModule):
     ``Classifier.load_from_checkpoint(path)`` needs nothing else.
 
     Args:
-        backbone: ``name`` and options of the backbone.
+        backbone: ``name`` and options of the backbone, and ``hidden`` layers of the classifier.
         method: ``name`` and options of the pooling method, and ``reduced_channels``.
         num_classes: number of classes, at least 2.
         optimizer: ``name`` and options, see `lightning_modules.settings`.
@@ -54,6 +54,7 @@ class Classifier(pl.LightningModule):
             backbone_options.pop("name"),
             method_options.pop("name"),
             num_classes,
+            hidden=backbone_options.pop("hidden", None),
             backbone_options=backbone_options,
             **method_options,
         )

@@ -15,14 +15,17 @@ from lightning_modules.settings import SGDOptions, StepOptions
 def parameter_groups(model: PoolingNetwork, lr: float, classifier_factor: float) -> list[dict[str, Any]]:
     """Groups `features`, `representation` and `classifier`, the last with its own learning rate.
 
-    Groups without parameters (average pooling has none) are left out.
+    What is frozen is left out, and so are groups without parameters (average pooling has none).
     """
     parts: list[tuple[str, nn.Module, float]] = [
         ("features", model.features, lr),
         ("representation", model.representation, lr),
         ("classifier", model.classifier, lr * classifier_factor),
     ]
-    groups = [{"params": list(module.parameters()), "lr": rate, "name": name} for name, module, rate in parts]
+    groups = [
+        {"params": [each for each in module.parameters() if each.requires_grad], "lr": rate, "name": name}
+        for name, module, rate in parts
+    ]
     return [group for group in groups if group["params"]]
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import torch
-
+from gcp.backbones.registry import BACKBONES
+from gcp.checkpoints.reading import read_file
 from gcp.errors import CheckpointError
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint
 from lightning_modules.run import Run
@@ -19,16 +17,26 @@ from lightning_modules.run import Run
 NETWORK = ("method", "backbone", "data.name")
 TRAINING = ("optimizer", "schedule", "seed")
 # Sections that are the new run's own.
-OWN = ("mode", "ckpt_path", "plugins", "logger")
+OWN = ("mode", "ckpt_path", "ckpt_triangle", "ckpt_classifier", "plugins", "logger")
 
 
 def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path = Path("outputs")) -> Run:
-    """The run its ``ckpt_path`` describes, with what the user asked for on top; see `find`, `read` and `merge`."""
+    """The run its ``ckpt_path`` describes, with what the user asked for on top; see `find`, `read` and `merge`.
+
+    A published checkpoint describes no run: the configuration stays what was composed, and its weights come in later.
+    """
     training = run.config["mode"] == "fit"
     path = find(run.config["ckpt_path"], run.directory, directory_given, outputs, prefer_best=not training)
-    checkpoint = read(path)
-    config = merge(run.config, checkpoint[ConfigInCheckpoint.KEY], explicit, training)
-    return Run(run.directory, {**config, "ckpt_path": str(path)}, checkpoint["global_step"] if training else None)
+    contents = read_file(path)
+    if not _is_ours(contents):
+        config = without_pretrained({**run.config, "ckpt_path": str(path)})
+        return Run(run.directory, config, 0 if training else None, published=True)
+    if run.config["ckpt_triangle"] != "upper" or run.config["ckpt_classifier"] != "load":
+        raise CheckpointError(
+            f"ckpt_triangle and ckpt_classifier are for published checkpoints; {path} was written by run.py"
+        )
+    config = merge(run.config, contents[ConfigInCheckpoint.KEY], explicit, training)
+    return Run(run.directory, {**config, "ckpt_path": str(path)}, contents["global_step"] if training else None)
 
 
 def find(path: str, directory: Path, directory_given: bool, outputs: Path, prefer_best: bool) -> Path:
@@ -68,12 +76,8 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: not readable, or written by something else.
     """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, OSError, ValueError, BadZipFile, pickle.UnpicklingError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise CheckpointError(f"{path} is no readable checkpoint ({reason}); it may be cut short") from None
-    if not isinstance(checkpoint, dict) or ConfigInCheckpoint.KEY not in checkpoint:
+    checkpoint: dict[str, Any] = read_file(path)
+    if not _is_ours(checkpoint):
         found = ", ".join(map(str, list(checkpoint)[:5])) if isinstance(checkpoint, dict) else type(checkpoint).__name__
         raise CheckpointError(f"{path} was not written by run.py: it holds no configuration but {found}")
     return checkpoint
@@ -107,9 +111,21 @@ def merge(config: Mapping[str, Any], stored: Mapping[str, Any], explicit: list[s
         for section in sections:
             target = target[section]
         target[key] = copy.deepcopy(_at(config, name))
-    if merged["backbone"].get("weights") is not None:
-        merged["backbone"]["weights"] = None  # the checkpoint's weights replace the pretrained ones
-    return merged
+    return without_pretrained(merged)
+
+
+def without_pretrained(config: dict[str, Any]) -> dict[str, Any]:
+    """``config`` without pretrained weights, which a checkpoint's replace, but with the classifier they bring."""
+    backbone = dict(config["backbone"])
+    if backbone.get("weights") is None:
+        return config
+    if backbone.get("hidden") is None:
+        backbone["hidden"] = list(BACKBONES.get(backbone["name"]).default_hidden(backbone["weights"]))
+    return {**config, "backbone": {**backbone, "weights": None}}
+
+
+def _is_ours(contents: object) -> bool:
+    return isinstance(contents, dict) and ConfigInCheckpoint.KEY in contents
 
 
 def _at(config: Mapping[str, Any], name: str) -> Any:

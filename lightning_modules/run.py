@@ -14,12 +14,14 @@ class Run:
     Attributes:
         directory: where its files are.
         config: its resolved configuration.
+        published: whether its ``ckpt_path`` is a published checkpoint: weights alone, without a run behind them.
         steps_done: optimizer steps behind the checkpoint it goes on from; 0: a new run, none: nothing is trained.
     """
 
     directory: Path
     config: dict[str, Any]
     steps_done: int | None = 0
+    published: bool = False
 
     @property
     def method(self) -> str:

@@ -26,8 +26,13 @@ CASES = {
     "missing checkpoint": (["mode=test", "ckpt_path=gone.ckpt"], "no checkpoint at gone.ckpt"),
     "no newest run": (["mode=test", "ckpt_path=last"], "found no checkpoints/last.ckpt under outputs"),
     "one position": (["backbone=resnet18", "data.image_size=32"], "feature map of 1x1"),
-    "too small": (["backbone=alexnet", "data.image_size=16"], "images of 16x16 are too small"),
+    "too small": (["backbone=alexnet", "backbone.hidden=[]", "data.image_size=16"], "images of 16x16 are too small"),
     "topn beyond C": (["method=topn", "method.n=100"], "cannot keep n=100 eigenvalues of a covariance of 64 channels"),
+    "frozen": (["backbone.frozen=20"], "frozen must be at most 9, the number of the backbone's children, got 20"),
+    "hidden": (["backbone.hidden=[0]"], "backbone.hidden must hold widths of at least 1, got [0]"),
+    "timm model": (["backbone=timm", "backbone.model=vit_tinny"], "has no model 'vit_tinny' (did you mean"),
+    "triangle": (["ckpt_triangle=left"], "ckpt_triangle must be one of upper, lower, got 'left'"),
+    "new classifier in a test": (["mode=test", "ckpt_path=a", "ckpt_classifier=new"], "leave out ckpt_classifier=new"),
     "weights without network": (["backbone=resnet18", "backbone.weights=DEFAULT"], "could not fetch the weights"),
     "unknown weights": (["backbone=resnet18", "backbone.weights=V9"], "resnet18 has no weights 'V9'"),
     "missing plugin": (["plugins=[no_such_module]"], "plugin 'no_such_module' cannot be imported"),
@@ -53,7 +58,7 @@ def test_one_sentence(cli, tmp_path, monkeypatch, case):
 def test_checkpoints_that_are_none(cli, tmp_path):
     (tmp_path / "text.ckpt").write_text("not a checkpoint")
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
-    for name, message in (("text", "no readable checkpoint"), ("foreign", "was not written by run.py")):
+    for name, message in (("text", "no readable checkpoint"), ("foreign", "holds no weights but nothing")):
         outcome = cli("mode=test", f"ckpt_path={name}.ckpt")
         assert outcome.code == 1
         assert message in outcome.err

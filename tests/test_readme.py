@@ -6,7 +6,10 @@ import re
 import shlex
 
 import pytest
+import torch
 
+import gcp
+from gcp.backbones.registry import BACKBONES
 from gcp.methods import METHODS, SpectralOptions, list_methods
 from gcp.options import option_names
 from tests.conftest import ROOT
@@ -15,6 +18,9 @@ from tests.small import SMALL
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("python run.py")]
 LARGE = ("backbone=resnet50",)  # too slow here: composed by the schema's tests, run by hand
+PUBLISHED = [command for command in COMMANDS if ".pth.tar" in command]
+# Small models in the place of large ones.
+SMALLER = {"backbone=resnet50": "backbone=tiny", "backbone.model=convnext_tiny": "backbone.model=test_convnext"}
 
 
 def test_the_set_up_commands_are_those_of_ci():
@@ -31,13 +37,39 @@ def test_the_commands_run(cli, tmp_path):
         arguments = shlex.split(command)[2:]
         if any(large in arguments for large in LARGE):
             continue
+        arguments = [SMALLER.get(argument, argument) for argument in arguments]
+        if "backbone=timm" in arguments:
+            arguments.append("data.image_size=64")
         own = {argument.split("=")[0] for argument in arguments}
         small = [argument for argument in SMALL if argument.split("=")[0] not in own]
+        if "backbone=timm" in arguments:
+            small.remove("backbone.width=8")
         if any(argument.startswith("ckpt_path") for argument in arguments):
             small = ["callbacks.progress_bar=false"]
             arguments = [argument.replace("max_epochs=30", "max_epochs=2") for argument in arguments]
         outcome = cli(*arguments, *([] if "--help" in arguments else small))
         assert outcome.code == 0, (command, outcome.err)
+
+
+def test_the_commands_for_published_checkpoints_run(cli, tmp_path):
+    """With a small network in the place of ResNet-50, and a file of that network under the published name."""
+    assert len(PUBLISHED) == 3
+    model = gcp.create_model("tiny", "pade", num_classes=10, backbone_options={"width": 8})
+    for command in PUBLISHED:
+        arguments = [SMALLER.get(argument, argument) for argument in shlex.split(command)[2:]]
+        (file,) = [argument.removeprefix("ckpt_path=") for argument in arguments if argument.startswith("ckpt_path=")]
+        torch.save({"state_dict": model.state_dict()}, tmp_path / file)
+        assert cli(*arguments, *SMALL).code == 0, command
+
+
+@pytest.mark.parametrize("name", gcp.list_backbones())
+def test_the_backbone_table_has_every_backbone(name):
+    family = name.removesuffix("_bn")
+    rows = [line for line in README.splitlines() if line.startswith("| `") and f"`{family}`" in line.split("|")[1]]
+    assert len(rows) == 1
+    assert "_bn" in rows[0] or not name.endswith("_bn")
+    for option in option_names(BACKBONES.get(name).options):
+        assert option == "frozen" or f"`{option}" in rows[0]
 
 
 def test_the_library_example_runs():

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from gcp.backbones.registry import BACKBONES
-from gcp.errors import ShapeError
+from gcp.backbones.freezing import Freezable
+from gcp.backbones.registry import BACKBONES, BackboneOptions
+from gcp.errors import OptionError, ShapeError
 from gcp.options import make_options
 from gcp.registry import resolve
 
@@ -26,10 +27,16 @@ def create_backbone(name: str, **options: Any) -> nn.Module:
     Raises:
         UnknownNameError: no such backbone; the message has the nearest name.
         OptionError: an option the backbone does not have, or out of its range.
-        WeightsError: pretrained weights that do not exist or cannot be fetched.
+        WeightsError: pretrained weights that do not exist, cannot be fetched or are of another network.
+        MissingDependencyError: the package it comes from is not installed.
     """
     info = BACKBONES.get(name)
-    backbone: nn.Module = resolve(info.build)(info, make_options(info.options, options, f"backbone '{name}'"))
+    built = make_options(info.options, options, f"backbone '{name}'")
+    backbone: nn.Module = resolve(info.build)(info, built)
+    if isinstance(built, BackboneOptions) and built.frozen:
+        if not isinstance(backbone, Freezable):
+            raise OptionError(f"the backbone {name} cannot be frozen: its builder gives no Freezable; use frozen=0")
+        backbone.freeze(built.frozen)
     return backbone
 
 
@@ -44,6 +51,8 @@ def feature_map_size(backbone: nn.Module, image_size: int) -> tuple[int, int]:
     image = parameter.new_zeros(1, 3, image_size, image_size)
     try:
         height, width = backbone.eval()(image).shape[2:]
+    except ShapeError:
+        raise  # the backbone says more
     except RuntimeError as error:
         height, width, reason = 0, 0, f" ({error})"
     else:

@@ -20,6 +20,8 @@ class BackboneInfo:
         build: ``build(info, options)`` gives an ``nn.Module`` with ``num_features``; or "module:attribute".
         summary: one line for ``--help``.
         source: the paper.
+        hidden: widths of the classifier's hidden layers in networks trained from scratch.
+        dropout: probability of dropout after each of them; none: no dropout.
     """
 
     name: str
@@ -27,29 +29,69 @@ class BackboneInfo:
     build: str | Callable[..., Any]
     summary: str
     source: str
+    hidden: tuple[int, ...] = ()
+    dropout: float | None = None
+
+    def default_hidden(self, weights: str | None) -> tuple[int, ...]:
+        """Hidden layers of the classifier: none on top of pretrained ``weights``, as in the reference."""
+        return self.hidden if weights is None else ()
 
 
 @dataclass(frozen=True)
-class TinyOptions(Options):
+class BackboneOptions(Options):
+    """Options of every backbone of this project; the built module is a `gcp.backbones.freezing.Freezable`."""
+
+    frozen: int = option(0, "children, from the images on, that are not trained; batch norm included", minimum=0)
+
+
+@dataclass(frozen=True)
+class TinyOptions(BackboneOptions):
     """Options of `tiny`."""
 
     width: int = option(64, "channels of the feature map, a multiple of 4", minimum=4)
 
 
 @dataclass(frozen=True)
-class AlexNetOptions(Options):
-    """AlexNet with batch norm has nothing to set, and no published weights."""
+class AlexNetOptions(BackboneOptions):
+    """AlexNet with batch norm has no published weights."""
 
 
 @dataclass(frozen=True)
-class ResNetOptions(Options):
-    """Options of the ResNets."""
+class TorchvisionOptions(BackboneOptions):
+    """Options of the backbones torchvision has weights for."""
 
-    last_stride: int = option(2, "stride of the last stage; 1 keeps a map twice as high and wide", choices=(1, 2))
     weights: str | None = option(
-        None, "a name of torchvision's weights, such as DEFAULT or IMAGENET1K_V2; none: random"
+        None, "a name of torchvision's weights, such as DEFAULT or IMAGENET1K_V2, or a file; none: random"
     )
 
+
+@dataclass(frozen=True)
+class VGGOptions(TorchvisionOptions):
+    """Options of the VGGs."""
+
+
+@dataclass(frozen=True)
+class ResNetOptions(TorchvisionOptions):
+    """Options of ResNets, ResNeXts and Wide ResNets."""
+
+    last_stride: int = option(2, "stride of the last stage; 1 keeps a map twice as high and wide", choices=(1, 2))
+
+
+@dataclass(frozen=True)
+class TimmOptions(BackboneOptions):
+    """Options of `timm`."""
+
+    model: str = option("convnext_tiny", "a name of timm's list_models()")
+    weights: str | None = option(None, "a file of the model's weights (.safetensors, .pth); none: random")
+
+
+RESNET_DEPTHS = (18, 34, 50, 101, 152)
+RESNEXTS = {
+    "resnext50_32x4d": "ResNeXt-50 32x4d",
+    "resnext101_32x8d": "ResNeXt-101 32x8d",
+    "resnext101_64x4d": "ResNeXt-101 64x4d",
+}
+WIDE = {"wide_resnet50_2": "Wide ResNet-50-2", "wide_resnet101_2": "Wide ResNet-101-2"}
 
 BACKBONES: Registry[BackboneInfo] = Registry("backbone")
 
@@ -61,9 +103,11 @@ def register_backbone(
     options: type[Options] = Options,
     summary: str = "",
     source: str = "",
+    hidden: tuple[int, ...] = (),
+    dropout: float | None = None,
 ) -> BackboneInfo:
     """Add a backbone. See BackboneInfo."""
-    return BACKBONES.register(name, BackboneInfo(name, options, build, summary, source))
+    return BACKBONES.register(name, BackboneInfo(name, options, build, summary, source, hidden, dropout))
 
 
 def list_backbones() -> list[str]:
@@ -84,12 +128,50 @@ register_backbone(
     options=AlexNetOptions,
     summary="AlexNet with batch norm, without the last pooling: 13x13 at 224 px",
     source="Krizhevsky et al., NeurIPS 2012; MPN-COV, Li et al., ICCV 2017 (arXiv 1703.08050)",
+    hidden=(4096, 4096),
 )
-for _depth in (18, 34, 50, 101, 152):
+for _depth in (11, 13, 16, 19):
+    for _suffix, _with in (("", "without"), ("_bn", "with")):
+        register_backbone(
+            f"vgg{_depth}{_suffix}",
+            "gcp.backbones.vgg:build",
+            options=VGGOptions,
+            summary=f"VGG-{_depth} {_with} batch norm, without the last pooling, stride 16",
+            source="Simonyan and Zisserman, ICLR 2015 (arXiv 1409.1556)",
+            hidden=(4096, 4096),
+            dropout=0.5,
+        )
+for _name, _title, _source in (
+    *((f"resnet{_depth}", f"ResNet-{_depth}", "He et al., CVPR 2016 (arXiv 1512.03385)") for _depth in RESNET_DEPTHS),
+    *((_name, _title, "Xie et al., CVPR 2017 (arXiv 1611.05431)") for _name, _title in RESNEXTS.items()),
+    *((_name, _title, "Zagoruyko and Komodakis, BMVC 2016 (arXiv 1605.07146)") for _name, _title in WIDE.items()),
+):
     register_backbone(
-        f"resnet{_depth}",
+        _name,
         "gcp.backbones.resnet:build",
         options=ResNetOptions,
-        summary=f"torchvision's ResNet-{_depth}, stride 32",
-        source="He et al., CVPR 2016 (arXiv 1512.03385)",
+        summary=f"torchvision's {_title}, stride 32",
+        source=_source,
     )
+for _depth in (121, 161, 169, 201):
+    register_backbone(
+        f"densenet{_depth}",
+        "gcp.backbones.densenet:build",
+        options=TorchvisionOptions,
+        summary=f"torchvision's DenseNet-{_depth} with a final ReLU, stride 32",
+        source="Huang et al., CVPR 2017 (arXiv 1608.06993)",
+    )
+register_backbone(
+    "inception_v3",
+    "gcp.backbones.inception:build",
+    options=TorchvisionOptions,
+    summary="torchvision's Inception v3 without its auxiliary head: 8x8 at 299 px",
+    source="Szegedy et al., CVPR 2016 (arXiv 1512.00567)",
+)
+register_backbone(
+    "timm",
+    "gcp.backbones.timm_model:build",
+    options=TimmOptions,
+    summary="any model of timm that gives a feature map or tokens; needs the extra timm",
+    source="Wightman, pytorch-image-models (doi 10.5281/zenodo.4414861)",
+)

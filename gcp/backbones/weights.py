@@ -1,47 +1,96 @@
-"""Pretrained weights from torchvision."""
+"""Pretrained weights: torchvision's by name, or a local file."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from gcp.errors import WeightsError
+from gcp.checkpoints.reading import read_tensors
+from gcp.errors import CheckpointError, WeightsError
 from gcp.registry import nearest
 
+# Beginnings of the keys that belong to what comes after the feature map.
+HEADS = ("fc.", "classifier.", "AuxLogits.")
+# torchvision's DenseNet files hold names from before dots were reserved: denselayer1.norm.1.weight.
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
-def load_torchvision_weights(network: nn.Module, architecture: str, name: str) -> None:
-    """Load torchvision's pretrained weights of that name into one of its networks.
+
+def load_pretrained(module: nn.Module, architecture: str, weights: str, prefix: str = "") -> None:
+    """Load pretrained weights into the part of a torchvision network that gives the feature map.
 
     Args:
-        network: what ``torchvision.models.get_model(architecture)`` gives.
-        architecture: torchvision's name, "resnet50".
-        name: of its weights, "IMAGENET1K_V2" or "DEFAULT".
+        module: the part; its own keys are the network's behind ``prefix``.
+        architecture: torchvision's name of the network, "resnet50".
+        weights: a name of its weights ("IMAGENET1K_V2", "DEFAULT"), or the path of a file with its state dict.
+        prefix: "features." for networks that keep the feature part under that name.
 
     Raises:
-        WeightsError: no weights of that name, or they are neither on disk nor to be had.
+        WeightsError: neither a name nor a file, not to be had, unreadable, or of another network; nothing is loaded.
     """
+    state = read_weights(Path(weights)) if _is_path(weights) else _published(architecture, weights)
+    renamed = {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in state.items()}
+    load_matching(module, {key: value for key, value in renamed.items() if not key.startswith(HEADS)}, weights, prefix)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file that ``torch.save`` wrote. Raises WeightsError if there is none to read."""
+    try:
+        return read_tensors(path).tensors
+    except CheckpointError as error:
+        raise WeightsError(f"weights from a file: {error}") from None
+
+
+def load_matching(module: nn.Module, state: Mapping[str, Tensor], source: str, prefix: str = "") -> None:
+    """Load ``state``, whose keys are those of ``module`` behind ``prefix``.
+
+    Raises WeightsError if keys or shapes differ; nothing is loaded then. Batch-norm counters may be missing.
+    """
+    own = {f"{prefix}{key}": value for key, value in module.state_dict().items()}
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in own]
+    wrong = [f"{key} {tuple(state[key].shape)}" for key in own if key in state and state[key].shape != own[key].shape]
+    problems = [
+        f"{len(keys)} {what}, first {keys[0]}"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
+        if keys
+    ]
+    if problems:
+        raise WeightsError(f"the weights {source} are of another network ({'; '.join(problems)})")
+    module.load_state_dict({key.removeprefix(prefix): value for key, value in state.items()}, strict=False)
+
+
+def _is_path(weights: str) -> bool:
+    return os.sep in weights or bool(Path(weights).suffix) or Path(weights).is_file()
+
+
+def _published(architecture: str, name: str) -> Mapping[str, Tensor]:
     weights = _find(architecture, name)
     try:
-        network.load_state_dict(weights.get_state_dict(progress=True, check_hash=True))
+        state: Mapping[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
         folder = os.path.join(torch.hub.get_dir(), "checkpoints")
         raise WeightsError(
             f"could not fetch the weights {name} of {architecture} ({error}); without network, put the file "
             f"{os.path.basename(weights.url)} from {weights.url} into {folder}, or use weights=null"
         ) from error
+    return state
 
 
 def _find(architecture: str, name: str) -> Any:
     from torchvision.models import get_model_weights
 
     known = get_model_weights(architecture)
-    names = [*known.__members__, "DEFAULT"]
+    names = list(known.__members__)  # DEFAULT among them
     if name not in names:
         raise WeightsError(
-            f"{architecture} has no weights '{name}'{nearest(name, names)}; torchvision has {', '.join(names)}"
+            f"{architecture} has no weights '{name}'{nearest(name, names)}; torchvision has {', '.join(names)}, "
+            "or give the path of a file"
         )
     return known[name]

@@ -16,10 +16,12 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from datamodules.base import ImageDataModule
 from datamodules.datasets import create_datamodule
 from gcp.backbones.factory import feature_map_size
+from gcp.checkpoints.loading import load_reference_checkpoint
 from gcp.errors import CheckpointError, OptionError
 from gcp.options import make_options
 from gcp.registry import resolve
 from lightning_modules.classifier import Classifier
+from lightning_modules.restore import read
 from lightning_modules.run import Run
 from lightning_modules.settings import LOGGERS, CallbackOptions
 
@@ -48,6 +50,8 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", ".*dirpath has changed.*")  # a resumed run keeps its own best in its own place
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between Lightning and torch
+    if run.config["backbone"].get("frozen"):
+        warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is frozen is
     bars: list[Callback] = [RichProgressBar()] if callback_options(run).progress_bar else []
     loggers = build_loggers(run)
     try:
@@ -79,6 +83,18 @@ def build_loggers(run: Run) -> list[Logger]:
 def callback_options(run: Run) -> CallbackOptions:
     """The section `callbacks`."""
     return make_options(CallbackOptions, run.config["callbacks"], "section 'callbacks'")
+
+
+def load_checkpoint(module: Classifier, run: Run) -> None:
+    """Load the network of the run's ``ckpt_path``, ours or a published one.
+
+    Raises CheckpointError if it is of another architecture.
+    """
+    path = Path(run.config["ckpt_path"])
+    if run.published:
+        load_reference_checkpoint(module.model, path, run.config["ckpt_triangle"], run.config["ckpt_classifier"])
+    else:
+        load_weights(module, read(path), path)
 
 
 def load_weights(module: Classifier, checkpoint: dict[str, Any], path: Path) -> None:

@@ -19,6 +19,7 @@ from lightning_modules.modes.building import (
     build_trainer,
     callback_options,
     count_parameters,
+    load_checkpoint,
     load_weights,
 )
 from lightning_modules.modes.table import show
@@ -29,12 +30,12 @@ from lightning_modules.summary import Summary
 
 
 def run(run: Run, summary: Summary) -> None:
-    """Train from scratch, or go on from ``ckpt_path``; test the best checkpoint; report."""
+    """Train from scratch or published weights, or go on from ``ckpt_path``; test the best checkpoint; report."""
     pl.seed_everything(run.seed, workers=True, verbose=False)
     data = build_data(run)
     module = build_classifier(run, data)
     if run.config["ckpt_path"] is not None:
-        load_weights(module, read(Path(run.config["ckpt_path"])), Path(run.config["ckpt_path"]))
+        load_checkpoint(module, run)
     options = callback_options(run)
     throughput = Throughput()
     best = best_checkpoint(run.directory / "checkpoints", options)
@@ -63,7 +64,8 @@ def run(run: Run, summary: Summary) -> None:
 def _fit(trainer: pl.Trainer, module: Classifier, data: pl.LightningDataModule, run: Run) -> None:
     """``trainer.fit``, with an interruption told apart from an error."""
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=run.config["ckpt_path"], weights_only=True)
+        resumed = None if run.published else run.config["ckpt_path"]
+        trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
     except SIGTERMException as error:
         raise InterruptedRunError(_how_to_resume(trainer, run), exit_code=143) from error
     except SystemExit as error:

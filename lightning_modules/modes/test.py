@@ -1,4 +1,4 @@
-"""``mode=test``: test a checkpoint with the network its own configuration describes."""
+"""``mode=test``: test a checkpoint with the network its own configuration, or a published one's user, describes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from lightning_modules.modes.building import (
     build_data,
     build_trainer,
     count_parameters,
-    load_weights,
+    load_checkpoint,
 )
 from lightning_modules.modes.table import show
 from lightning_modules.modes.testing import test_network
-from lightning_modules.restore import read
 from lightning_modules.run import Run
 from lightning_modules.summary import Summary
 
@@ -26,7 +25,7 @@ def run(run: Run, summary: Summary) -> None:
     pl.seed_everything(run.seed, workers=True, verbose=False)
     data = build_data(run)
     module = build_classifier(run, data)
-    load_weights(module, read(path), path)
+    load_checkpoint(module, run)
     trainer = build_trainer(run, callbacks=[])
     summary.update(params=count_parameters(module), ckpt_path=str(path))
     test_network(trainer, module, data, summary)

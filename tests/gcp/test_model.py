@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
@@ -9,25 +10,104 @@ import torch
 
 import gcp
 from gcp.errors import OptionError
+from gcp.model import PoolingNetwork
 from gcp.pooling.reduction import ReducedPooling
 from tests.conftest import ROOT
 from tests.reference.deterministic_weights import fill, images
 
+# One of each family, its options, and the smallest size that leaves a map of more than one position.
+FAMILIES = {
+    "tiny": ("tiny", {"width": 16}, 16),
+    "resnet18": ("resnet18", {}, 64),
+    "alexnet": ("alexnet", {}, 64),
+    "vgg11_bn": ("vgg11_bn", {}, 32),
+    "densenet121": ("densenet121", {}, 64),
+    "inception_v3": ("inception_v3", {}, (75, 107)),
+    "timm ConvNet": ("timm", {"model": "test_convnext"}, 64),
+    "timm ViT": ("timm", {"model": "test_vit"}, 32),
+}
+
+
+def build(family, method):
+    name, options, _ = FAMILIES[family]
+    return gcp.create_model(name, method, 5, reduced_channels=8, backbone_options=options, hidden=(6,))
+
+
+def images_for(family):
+    size = FAMILIES[family][2]
+    height, width = size if isinstance(size, tuple) else (size, size)
+    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+@functools.cache
+def map_of(family):
+    """The family's feature map of two images, made once: what pairs with it is a method."""
+    name, options, _ = FAMILIES[family]
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return gcp.create_backbone(name, **options)(images_for(family))
+
 
 @pytest.mark.parametrize("method", gcp.list_methods())
-@pytest.mark.parametrize(("backbone", "size"), [("tiny", 32), ("resnet18", 64), ("alexnet", 96)])
-def test_every_pair_trains_and_keeps_its_state(backbone, size, method):
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_method_pools_the_map_of_every_family(family, method):
+    """The map stands in for the backbone, through which `test_every_family_trains_and_keeps_its_state` goes."""
+    features = map_of(family).clone().requires_grad_()
+    pooling = gcp.create_pooling(method, features.shape[1], reduced_channels=8)
+    model = PoolingNetwork(torch.nn.Identity(), pooling, torch.nn.Linear(pooling.out_features, 5))
+    assert pooling(features).shape == (2, pooling.out_features)
+    model(features).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in [*model.parameters(), features])
+    assert features.grad.abs().sum() > 0
+    again = PoolingNetwork(torch.nn.Identity(), gcp.create_pooling(method, features.shape[1], reduced_channels=8),
+                           torch.nn.Linear(pooling.out_features, 5))  # fmt: skip
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(model.eval()(features), again.eval()(features))
+
+
+@pytest.mark.parametrize(("family", "method"), [*((family, "pade") for family in FAMILIES), ("tiny", "average")])
+def test_every_family_trains_and_keeps_its_state(family, method):
     torch.manual_seed(0)
-    model = gcp.create_model(backbone, method, num_classes=5, reduced_channels=16)
-    logits = model(torch.randn(2, 3, size, size))
+    model, images = build(family, method), images_for(family)
+    logits = model(images)
     assert logits.shape == (2, 5)
     logits.square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     assert next(model.features.parameters()).grad.abs().sum() > 0
-    again = gcp.create_model(backbone, method, num_classes=5, reduced_channels=16)
+    again = build(family, method)
     again.load_state_dict(model.state_dict())
-    x = torch.randn(1, 3, size, size)
-    assert torch.equal(model.eval()(x), again.eval()(x))
+    with torch.no_grad():
+        assert torch.equal(model.eval()(images), again.eval()(images))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "hidden", "kinds"),
+    [
+        ("alexnet", None, ["Linear", "ReLU", "Linear", "ReLU", "Linear"]),
+        ("vgg11", None, ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear"]),
+        ("vgg11", (32,), ["Linear", "ReLU", "Dropout", "Linear"]),
+        ("resnet18", (32,), ["Linear", "ReLU", "Linear"]),
+    ],
+)
+def test_hidden_layers_of_the_classifier(backbone, hidden, kinds):
+    with torch.device("meta"):
+        model = gcp.create_model(backbone, "pade", num_classes=7, hidden=hidden)
+    assert [type(layer).__name__ for layer in model.classifier] == kinds
+    widths = [layer.out_features for layer in model.classifier if isinstance(layer, torch.nn.Linear)]
+    assert widths == [*(hidden or (4096, 4096)), 7]
+    assert model.classifier[0].in_features == model.representation.out_features
+
+
+def test_no_hidden_layers_with_pretrained_weights_or_on_request(tmp_path):
+    torch.save({f"features.{key}": value for key, value in gcp.create_backbone("vgg11").state_dict().items()},
+               tmp_path / "vgg11.pth")  # fmt: skip
+    options = {"weights": str(tmp_path / "vgg11.pth")}
+    pretrained = gcp.create_model("vgg11", "pade", 7, reduced_channels=8, backbone_options=options)
+    asked = gcp.create_model("vgg11", "pade", 7, reduced_channels=8, hidden=())
+    assert isinstance(pretrained.classifier, torch.nn.Linear)
+    assert isinstance(asked.classifier, torch.nn.Linear)
+    with pytest.raises(OptionError, match=r"hidden widths must be at least 1, got \[0\]"):
+        gcp.create_model("tiny", "pade", 7, hidden=[0])
 
 
 @pytest.mark.parametrize(
@@ -43,7 +123,7 @@ def test_every_pair_trains_and_keeps_its_state(backbone, size, method):
     ],
 )
 def test_channel_reduction(backbone, method, reduced, features):
-    model = gcp.create_model(backbone, method, num_classes=2, reduced_channels=reduced)
+    model = gcp.create_model(backbone, method, num_classes=2, reduced_channels=reduced, hidden=())
     assert model.classifier.in_features == model.representation.out_features == features
     expected = reduced == 16 or (reduced == "default" and method == "pade" and backbone != "tiny")
     assert isinstance(model.representation, ReducedPooling) == expected

@@ -1,0 +1,156 @@
+"""Models of timm (pytorch-image-models) as backbones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from gcp.backbones.freezing import Freezable
+from gcp.backbones.registry import BackboneInfo, TimmOptions
+from gcp.backbones.weights import load_matching, read_weights
+from gcp.errors import MissingDependencyError, ShapeError, UnknownNameError, WeightsError
+from gcp.registry import nearest
+
+# Children after the feature map, beside the one timm names as classifier; a norm in a head is not one of the map.
+HEAD = ("head", "head_dist", "fc", "fc_norm", "classifier")
+# In models whose pooled vector is wider than the map these widen it.
+WIDENING = ("conv_head", "norm_head")
+
+
+class TimmFeatureMap(Freezable):
+    """The feature map of a timm model: (B, 3, H, W) to (B, num_features, H', W').
+
+    Channels-last maps are turned round; tokens become a map of their patches, without class and register tokens.
+
+    Attributes:
+        network: timm's model, its head replaced by the identity.
+        num_features: channels of the feature map.
+
+    Raises, when called, ShapeError: images of a size the model does not take, or an output that is no map.
+    """
+
+    def __init__(self, network: Any, name: str) -> None:
+        super().__init__()
+        self.network = network
+        self.name = name
+        self.num_features: int = network.num_features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, num_features, H', W')."""
+        height, width = images.shape[2:]
+        try:
+            output: Tensor = self.network.forward_features(images)
+        except AssertionError as error:
+            raise ShapeError(f"{self.name} does not take images of {height}x{width}: {error}") from None
+        if getattr(self.network, "output_fmt", "") == "NHWC":
+            output = output.permute(0, 3, 1, 2)  # (B, H', W', C) to (B, C, H', W')
+        elif output.ndim == 3:
+            output = tokens_to_map(output[:, getattr(self.network, "num_prefix_tokens", 0) :], height / width)
+        if output.ndim != 4 or output.shape[1] != self.num_features:
+            raise ShapeError(
+                f"{self.name} gives {tuple(output.shape)}, no feature map of {self.num_features} channels; "
+                "choose another model"
+            )
+        return output
+
+    def stages(self) -> Iterable[nn.Module]:
+        """The children of timm's model."""
+        children: Iterable[nn.Module] = self.network.children()
+        return children
+
+
+def tokens_to_map(tokens: Tensor, aspect: float) -> Tensor:
+    """Patch tokens, row after row, as a map: (B, H' W', C) to (B, C, H', W').
+
+    Args:
+        tokens: (B, H' W', C).
+        aspect: height of the images over their width, from which H' follows.
+
+    Raises ShapeError if no grid of that aspect has so many patches.
+    """
+    count = tokens.shape[1]
+    height = max(1, round(math.sqrt(count * aspect)))
+    if count % height:
+        raise ShapeError(f"{count} tokens make no map of {height} rows; use images whose sides are whole patches")
+    return tokens.mT.reshape(len(tokens), -1, height, count // height)
+
+
+def build(info: BackboneInfo, options: TimmOptions) -> TimmFeatureMap:
+    """timm's model without its head, with random weights or those of a local file.
+
+    Raises:
+        MissingDependencyError: timm is not installed.
+        UnknownNameError: timm has no such model.
+        WeightsError: the file is missing, unreadable or of another model. Nothing is downloaded: without network
+            timm tries again for most of a minute.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise MissingDependencyError("the backbone timm needs the extra timm: pip install 'gcp-lightning[timm]'") from (
+            error
+        )
+    if not timm.is_model(options.model):
+        known = timm.list_models()
+        raise UnknownNameError(
+            f"timm {timm.__version__} has no model '{options.model}'{nearest(options.model, known)}; "
+            f"timm.list_models() gives all {len(known)}"
+        )
+    network = _create(options.model)
+    head = _remove_head(network)
+    if options.weights is not None:
+        _load(network, options.weights, head)
+    return TimmFeatureMap(network, options.model)
+
+
+def _create(name: str) -> Any:
+    """The model; vision transformers in the form that takes images of any size of whole patches."""
+    import timm
+
+    try:
+        return timm.create_model(name, pretrained=False, dynamic_img_size=True)
+    except TypeError:
+        return timm.create_model(name, pretrained=False)
+
+
+def _remove_head(network: Any) -> tuple[str, ...]:
+    """Replace what comes after the feature map by the identity; the names of the replaced children."""
+    classifier = (network.pretrained_cfg or {}).get("classifier") or ()
+    named = {key.split(".")[0] for key in ([classifier] if isinstance(classifier, str) else classifier)}
+    if getattr(network, "head_hidden_size", network.num_features) != network.num_features:
+        named |= set(WIDENING)
+    head = tuple(name for name, _ in network.named_children() if name in named.union(HEAD))
+    for name in head:
+        setattr(network, name, nn.Identity())
+    return head
+
+
+def _load(network: nn.Module, weights: str, head: tuple[str, ...]) -> None:
+    path = Path(weights)
+    if not path.is_file():
+        config: Any = network.pretrained_cfg
+        source = config.get("hf_hub_id") or config.get("url") or "its authors"
+        raise WeightsError(
+            f"no file {weights}: timm's weights are read from a local file; fetch those of "
+            f"{config.get('architecture', 'the model')} from {source} and give the path"
+        )
+    state = _read(path)
+    prefixes = tuple(f"{name}." for name in head)
+    load_matching(network, {key: value for key, value in state.items() if not key.startswith(prefixes)}, weights)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix != ".safetensors":
+        return read_weights(path)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is no readable safetensors file ({error})") from None
+    return tensors

@@ -1,0 +1,97 @@
+"""Published checkpoints into our networks."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from gcp.checkpoints.fit import check_fit, part_of
+from gcp.checkpoints.layouts import our_key
+from gcp.checkpoints.reading import StateFile, read_tensors
+from gcp.checkpoints.triangle import ORDERS, to_upper
+from gcp.errors import CheckpointError, OptionError
+from gcp.model import PoolingNetwork
+
+CLASSIFIERS = ("load", "new")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What `load_reference_checkpoint` did.
+
+    Attributes:
+        path: the file.
+        loaded: our keys that now hold the file's values.
+        kept: our keys that hold what they held before.
+        architecture: what the file calls its network, if it does.
+    """
+
+    path: Path
+    loaded: tuple[str, ...]
+    kept: tuple[str, ...]
+    architecture: str | None
+
+
+def load_reference_checkpoint(
+    model: PoolingNetwork,
+    path: str | os.PathLike[str],
+    triangle: str = "upper",
+    classifier: str = "load",
+) -> LoadReport:
+    """Load a checkpoint of the reference (DifferentiableSVD) or of its parent project (fast-MPN-COV).
+
+    The file is a state dict, bare or wrapped with epoch and optimizer, with or without the ``module.`` of data
+    parallelism. Nothing in it is run. All keys and shapes are compared before the first value is copied.
+
+    Args:
+        model: of `gcp.create_model`, with the checkpoint's backbone, channel reduction and kind of pooling.
+        path: the file.
+        triangle: the order in which its network wrote the covariance's triangle. "upper": the upper triangle row
+            after row, as here; "lower": the lower triangle row after row. Some of the parent project's were trained
+            with another order than upper; nothing in a file says which, but the wrong one gives chance accuracy.
+        classifier: "new" leaves the model's classifier as it is, for another number of classes, and warns.
+
+    Returns:
+        which keys were loaded and which were kept.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, holds code, or is of another network; says what differs, part
+            by part. The model is as before.
+        OptionError: no such triangle or classifier.
+    """
+    if classifier not in CLASSIFIERS:
+        raise OptionError(f"classifier must be one of {', '.join(CLASSIFIERS)}, got {classifier!r}")
+    if triangle not in ORDERS:
+        raise OptionError(f"triangle must be one of {', '.join(ORDERS)}, got {triangle!r}")
+    file = read_tensors(Path(path))
+    state = _renamed(file, model)
+    own = model.state_dict()
+    kept: tuple[str, ...] = ()
+    if classifier == "new":
+        kept = tuple(key for key in own if part_of(key) == "classifier")
+        state = {key: value for key, value in state.items() if part_of(key) != "classifier"}
+    check_fit(str(file.path), state, {key: own[key] for key in own if key not in kept}, file.architecture)
+    if classifier == "load":
+        first = next(key for key in own if part_of(key) == "classifier" and key.endswith("weight"))
+        state[first] = to_upper(state[first], triangle)
+    model.load_state_dict(state, strict=False)
+    if kept:
+        warnings.warn(f"the classifier is new, everything else is from {file.path}: train before testing", stacklevel=2)
+    return LoadReport(file.path, tuple(state), tuple(key for key in own if key not in state), file.architecture)
+
+
+def _renamed(file: StateFile, model: PoolingNetwork) -> dict[str, Tensor]:
+    """The file's tensors under our keys. Raises CheckpointError if two of them get the same one."""
+    names = getattr(model.features, "original_names", ())
+    renamed: dict[str, Tensor] = {}
+    sources: Mapping[str, str] = {key: our_key(key, names) for key in file.tensors}
+    for key, ours in sources.items():
+        if ours in renamed:
+            raise CheckpointError(f"{file.path} holds {ours} twice, once as {key}; it mixes two layouts")
+        renamed[ours] = file.tensors[key]
+    return renamed
