@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from gcp.backbones.factory import create_backbone
     from gcp.backbones.registry import list_backbones, register_backbone
     from gcp.errors import GCPError
+    from gcp.functions import covariance_function, spectral_function
     from gcp.methods import list_methods, register_method
     from gcp.model import create_model
     from gcp.pooling.factory import create_pooling
+    from gcp.whitening import Whitening
 
 _HOMES = {
     "GCPError": "gcp.errors",
+    "Whitening": "gcp.whitening",
+    "covariance_function": "gcp.functions",
     "create_backbone": "gcp.backbones.factory",
     "create_model": "gcp.model",
     "create_pooling": "gcp.pooling.factory",
@@ -31,10 +35,13 @@ _HOMES = {
     "list_methods": "gcp.methods",
     "register_backbone": "gcp.backbones.registry",
     "register_method": "gcp.methods",
+    "spectral_function": "gcp.functions",
 }
 
 __all__ = [
     "GCPError",
+    "Whitening",
+    "covariance_function",
     "create_backbone",
     "create_model",
     "create_pooling",
@@ -42,6 +49,7 @@ __all__ = [
     "list_methods",
     "register_backbone",
     "register_method",
+    "spectral_function",
 ]
 
 

@@ -33,13 +33,29 @@ class DataError(GCPError, RuntimeError):
     """A dataset that is missing, damaged or laid out in another way than expected."""
 
 
-class NonFiniteError(GCPError, ArithmeticError):
-    """NaN or infinity where finite numbers are needed.
+class DerivativeError(GCPError, NotImplementedError):
+    """A derivative that a layer does not have: a second one outside lyapunov, or forward mode."""
+
+
+class SampleError(GCPError, ArithmeticError):
+    """Something wrong with single samples of a batch.
 
     Attributes:
-        samples: positions in the batch of the samples that are not finite.
+        samples: their positions in the batch.
     """
 
     def __init__(self, message: str, samples: tuple[int, ...] = ()) -> None:
         super().__init__(message)
         self.samples = samples
+
+
+class NonFiniteError(SampleError):
+    """NaN or infinity where finite numbers are needed."""
+
+
+class DecompositionError(SampleError):
+    """An eigendecomposition or SVD that converged in no way that was tried."""
+
+
+class DomainError(SampleError, ValueError):
+    """A matrix outside the domain of a spectral function; ``samples`` are positions in the flattened batch."""

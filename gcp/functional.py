@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
-from gcp.errors import NonFiniteError, OptionError, ShapeError
+from gcp.errors import OptionError, ShapeError
 from gcp.methods import METHODS, MethodInfo, SpectralOptions
 from gcp.options import make_options
 from gcp.registry import resolve
 from gcp.spectral.function import CovarianceFunction, SpectralMethod
-from gcp.spectral.maps import SquareRoot
+from gcp.spectral.maps import SpectralMap, SquareRoot
+from gcp.spectral.parameter import with_parameter
 
 
-def spectral_method(name: str | MethodInfo, **options: object) -> SpectralMethod:
+def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None, **options: object) -> SpectralMethod:
     """The spectral method of that name with its options, ready for `covariance_root`.
+
+    Args:
+        name: one of `list_methods()`, or its entry.
+        function: the map applied to the eigenvalues; none: the square root.
+        options: the method's own.
 
     Raises:
         UnknownNameError: no such method.
-        OptionError: not a spectral method, or an option it does not have or that is out of range.
+        OptionError: not a spectral method, an option it does not have or that is out of range, or a function it
+            cannot serve.
     """
     info = METHODS.get(name) if isinstance(name, str) else name
     if info.kernel is None:
@@ -26,22 +35,31 @@ def spectral_method(name: str | MethodInfo, **options: object) -> SpectralMethod
         raise OptionError(f"'{info.name}' is no spectral method; the spectral methods are {', '.join(spectral)}")
     built = make_options(info.options, options, f"method '{info.name}'")
     assert isinstance(built, SpectralOptions)
-    return SpectralMethod(resolve(info.kernel), resolve(info.keep), built, SquareRoot())
+    function = SquareRoot() if function is None else function
+    if info.functions is not None and function.name not in info.functions:
+        raise OptionError(
+            f"method '{info.name}' has a meaning for {' and '.join(info.functions)} only, got {function.name}; "
+            "use another method, for instance lyapunov"
+        )
+    if info.keep is not None and not function.finite_at_zero:
+        raise OptionError(f"method '{info.name}' sets eigenvalues to 0, where {function.name} is infinite; set eps")
+    return SpectralMethod(resolve(info.kernel), resolve(info.keep), built, function)
 
 
 def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
-    """Square root of the covariance of features over their positions.
+    """Square root of the covariance of features over their positions, or what other function the method carries.
 
     Args:
         features: (B, C, H, W) or (B, C, N), any floating dtype.
         method: from `spectral_method`; decides the gradient, and the precision of the computation.
 
     Returns:
-        (B, C, C), symmetric, positive semi-definite, in the dtype of ``features``.
+        (B, C, C), symmetric, in the dtype of ``features``.
 
     Raises:
         ShapeError: wrong number of dimensions, or fewer than two positions.
         NonFiniteError: NaN or infinity in ``features``; names the samples.
+        DecompositionError: a sample whose decomposition does not converge in any way; names it.
     """
     if features.dim() not in (3, 4):
         raise ShapeError(f"features must be (B, C, H, W) or (B, C, N), got shape {tuple(features.shape)}")
@@ -53,17 +71,13 @@ def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
             "use larger images, or a backbone with a smaller stride (last_stride=1)"
         )
     method.options.check_channels(flat.shape[1])
-    check_finite(flat)
     with torch.autocast(features.device.type, enabled=False):
-        Z, *_ = CovarianceFunction.apply(flat, method)
+        parameter = method.function.parameter
+        if parameter is not None:
+            method = dataclasses.replace(method, function=method.function.frozen())
+        Z, U, eigenvalues, _ = CovarianceFunction.apply(flat, method)
+        if parameter is not None:
+            seen = method.spectrum(eigenvalues.detach(), flat.shape[-2], flat.shape[-1])
+            Z = with_parameter(Z, U, seen, method, parameter)
     root: Tensor = Z
     return root
-
-
-def check_finite(features: Tensor) -> None:
-    """Raise NonFiniteError naming the samples of ``features`` (B, ...) that hold NaN or infinity."""
-    finite = features.detach().flatten(1).isfinite().all(1)
-    if not finite.all():
-        samples = tuple((~finite).nonzero().flatten().tolist())
-        named = ", ".join(map(str, samples[:8])) + (", ..." if len(samples) > 8 else "")
-        raise NonFiniteError(f"NaN or infinity in the features of sample {named} of {len(features)}", samples)

@@ -28,6 +28,7 @@ class MethodInfo:
         kernel: for spectral methods, ``kernel(spectrum, options) -> Loewner``; or "module:attribute".
         keep: for spectral methods that cut the spectrum, ``keep(spectrum, options) -> mask``; or "module:attribute".
         reduced_channels: channels a network reduces its features to before this method, none: as they are.
+        functions: for spectral methods, names of the only spectral functions the kernel has a meaning for; none: any.
     """
 
     name: str
@@ -38,6 +39,7 @@ class MethodInfo:
     kernel: str | Callable[..., Any] | None = None
     keep: str | Callable[..., Any] | None = None
     reduced_channels: int | None = 256
+    functions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,17 @@ class SpectralOptions(Options):
         "mixed: decompose in float64, multiply in the input's type, float32 at least; float64; float32: SVD of the "
         "centred features",
         choices=("mixed", "float64", "float32"),
+    )
+    path: str = option(
+        "auto",
+        "what is decomposed: gram, the positions x positions matrix; dense, the covariance; auto, the smaller of the "
+        "two; with precision=float32 always the features themselves",
+        choices=("auto", "gram", "dense"),
+    )
+    nonfinite: str = option(
+        "raise",
+        "a sample with NaN or infinity: raise an error that names it; or zero, for output and gradient, and count it",
+        choices=("raise", "zero"),
     )
 
     def check_channels(self, channels: int) -> None:
@@ -134,9 +147,10 @@ def register_method(
     summary: str = "",
     source: str = "",
     reduced_channels: int | None = 256,
+    functions: tuple[str, ...] | None = None,
 ) -> MethodInfo:
     """Add a pooling method: a spectral one by its ``kernel``, any other by its ``layer``. See MethodInfo."""
-    info = MethodInfo(name, options, layer, summary, source, kernel, keep, reduced_channels)
+    info = MethodInfo(name, options, layer, summary, source, kernel, keep, reduced_channels, functions)
     return METHODS.register(name, info)
 
 
@@ -179,6 +193,7 @@ register_method(
     kernel="gcp.kernels.newton:newton",
     summary="gradient of the Newton-Schulz square root, in the eigenbasis",
     source=f"{_ICCV21}; iSQRT-COV, Li et al., CVPR 2018 (arXiv 1712.01034)",
+    functions=("sqrt", "inverse_sqrt"),
 )
 register_method(
     "trunc",

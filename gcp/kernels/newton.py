@@ -1,34 +1,51 @@
-"""Gradient of the Newton-Schulz square root, in the eigenbasis."""
+"""Gradient of the Newton-Schulz square root and inverse square root, in the eigenbasis."""
 
 import torch
+from torch import Tensor
 
 from gcp.kernels.loewner import Loewner, Spectrum
 from gcp.methods import NewtonOptions
+from gcp.spectral.maps.inverse_square_root import InverseSquareRoot
 
 
 def newton(spectrum: Spectrum, options: NewtonOptions) -> Loewner:
     """L = divided differences of the polynomial that Newton-Schulz evaluates (arXiv 2105.02498, 1712.01034).
 
-    The coupled iteration on P/tr(P) gives sqrt(tr) y(P/tr) with y(a) = a z(a) and z' = z (3 - a z^2)/2. Differences
-    are carried for a_i >= a_j only (upper triangle, eigenvalues being descending) and mirrored: the other triangle
-    is unstable. A polynomial has its own limit at ties, so none is put in.
+    The coupled iteration on P/tr(P) gives the root sqrt(tr) y(P/tr) with y(a) = a z(a), and the inverse root
+    z(P/tr)/sqrt(tr). A polynomial has its own limit at ties and at 0, so none is put in.
     """
-    trace = spectrum.eigenvalues.sum(-1, keepdim=True)
+    eigenvalues = spectrum.eigenvalues
+    unlisted = spectrum.channels - (eigenvalues.shape[-1] - 1)  # null eigenvalues that have no entry of their own
+    trace = eigenvalues[..., :-1].sum(-1, keepdim=True) + unlisted * spectrum.null
     trace = torch.where(trace > 0, trace, 1)
-    a = spectrum.eigenvalues / trace
+    root = trace.sqrt()
+    a = eigenvalues / trace
+    z, dz = _inverse_root(a, options.iterations)
+    if isinstance(spectrum.function, InverseSquareRoot):
+        scale = root * trace
+        weights = -(z / 2 + a * dz.diagonal(dim1=-2, dim2=-1)) / scale
+        return Loewner(_mirrored(dz) / scale.unsqueeze(-1), weights)
+    dy = a.unsqueeze(-2) * dz + z.unsqueeze(-1)
+    weights = a * (z / 2 - dy.diagonal(dim1=-2, dim2=-1)) / root
+    return Loewner(_mirrored(dy) / root.unsqueeze(-1), weights)
+
+
+def _inverse_root(a: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """z(a), z' = z (3 - a z^2)/2 iterated, (..., n); and z[a_i, a_j] for i <= j, (..., n, n).
+
+    Differences are carried for a_i >= a_j only (upper triangle, a being descending): the other one is unstable.
+    """
     smaller = a.unsqueeze(-2)
     z = torch.ones_like(a)
-    dz = torch.zeros_like(spectrum.gap)
-    for _ in range(options.iterations):
+    dz = torch.zeros_like(smaller * a.unsqueeze(-1))
+    for _ in range(iterations):
         of_larger, of_smaller = z.unsqueeze(-1), z.unsqueeze(-2)
         square = of_larger**2
         factor = 1.5 - smaller / 2 * (of_smaller * (of_smaller + of_larger) + square)
         dz = dz * factor - square * of_larger / 2
         z = z * (1.5 - a * z**2 / 2)
-    dy = smaller * dz + z.unsqueeze(-1)
-    matrix = dy.triu() + dy.triu(1).mT
-    null = spectrum.larger == 0
-    root = trace.sqrt()
-    derivative = dy.diagonal(dim1=-2, dim2=-1)
-    weights = a * (z / 2 - derivative) / root
-    return Loewner(torch.where(null, 0, matrix / root.unsqueeze(-1)), weights)
+    return z, dz
+
+
+def _mirrored(upper: Tensor) -> Tensor:
+    return upper.triu() + upper.triu(1).mT

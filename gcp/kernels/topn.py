@@ -15,18 +15,19 @@ def kept(spectrum: Spectrum, options: TopNOptions) -> Tensor:
     """
     last = min(options.kept(spectrum.channels), spectrum.eigenvalues.shape[-1]) - 1
     position = torch.arange(spectrum.eigenvalues.shape[-1], device=spectrum.eigenvalues.device)
-    return ((position <= last) | spectrum.tied[..., last]) & (spectrum.eigenvalues > 0)
+    return ((position <= last) | spectrum.tied[..., last]) & (spectrum.eigenvalues != spectrum.null)
 
 
 def topn(spectrum: Spectrum, options: TopNOptions) -> Loewner:
-    """L of `original` among kept pairs, f(lam)/lam between kept and dropped, 0 among dropped (arXiv 2105.02498).
+    """L of `original` among kept pairs, f[lam, 0] between kept and dropped, 0 among dropped (arXiv 2105.02498).
 
-    Not the derivative of the cut: dropped eigenvalues count as zero and receive no gradient of their own.
+    Not the derivative of the cut: dropped eigenvalues count as null and receive no gradient of their own. f[lam, 0]
+    is f(lam)/lam for the square root and (f(lam) - f(0))/lam in general.
     """
     mask = kept(spectrum, options)
     dropped = ~mask
     among_kept = original(spectrum, options).matrix
-    across = spectrum.function.value(spectrum.larger) / spectrum.larger
+    across = spectrum.function.divided_difference(spectrum.larger, spectrum.null.unsqueeze(-1))
     one_kept = mask.unsqueeze(-1) ^ mask.unsqueeze(-2)
     matrix = torch.where(one_kept, across, among_kept)
     return Loewner(matrix.masked_fill(dropped.unsqueeze(-1) & dropped.unsqueeze(-2), 0))

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from gcp.errors import NonFiniteError
 from gcp.kernels.loewner import Spectrum
+from gcp.methods import SpectralOptions
+from gcp.spectral import lapack
+from gcp.spectral.failures import FAILURES
 from gcp.spectral.maps import SpectralMap
 from gcp.spectral.parallel import map_batch
+from gcp.spectral.samples import sample_list
+
+Decompose = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 class Factors(NamedTuple):
-    """Xc = U diag(sqrt lam) V^T, so that Xc Xc^T = U diag(lam) U^T; n = min(C, N).
+    """Xc = U diag(sqrt lam) V^T, so that Xc Xc^T = U diag(lam) U^T.
+
+    n is N on the Gram path, C on the dense path, the smaller of the two from the SVD.
 
     Attributes:
         U: (B, C, n) eigenvectors of the covariance; columns of null eigenvalues are 0.
@@ -26,50 +37,155 @@ class Factors(NamedTuple):
     V: Tensor
 
 
-def factorise(centred: Tensor, squared: bool) -> Factors:
-    """Decompose centred, scaled features.
+@dataclass(frozen=True)
+class Route:
+    """What is decomposed, and in which dtypes.
 
-    Eigenvalues at or below a floor relative to the largest one of the same matrix are null, and set to 0.
-
-    Args:
-        centred: (B, C, N) in the dtype to decompose in.
-        squared: decompose the smaller of the Gram matrix Xc^T Xc and the covariance Xc Xc^T, which in float64 is
-            accurate enough and fast; else decompose Xc itself, which float32 needs.
+    Attributes:
+        kind: "gram", eigh of Xc^T Xc; "dense", eigh of Xc Xc^T; "svd", Xc itself, which float32 needs.
+        working: dtype of centring, decomposition and kernel.
+        products: dtype of U and V, and so of all products with them.
     """
-    channels, positions = centred.shape[-2:]
-    if not squared:
-        U, roots, Vh = map_batch(_thin_svd, centred)
-        present = roots > _floor(roots, channels, positions)
-        mask = present.unsqueeze(-2)
-        return Factors(U * mask, torch.where(present, roots**2, 0), Vh.mT * mask)
-    gram = positions < channels
-    matrix = centred.mT @ centred if gram else centred @ centred.mT
-    eigenvalues, vectors = map_batch(torch.linalg.eigh, matrix)
-    eigenvalues, vectors = eigenvalues.flip(-1), vectors.flip(-1)
-    present = eigenvalues > _floor(eigenvalues, channels, positions)
-    eigenvalues = torch.where(present, eigenvalues, 0)
-    vectors = vectors * present.unsqueeze(-2)
-    inverse_root = torch.where(present, eigenvalues, torch.inf).rsqrt().unsqueeze(-2)
-    if gram:
-        return Factors(centred @ vectors * inverse_root, eigenvalues, vectors)
-    return Factors(vectors, eigenvalues, centred.mT @ vectors * inverse_root)
+
+    kind: str
+    working: torch.dtype
+    products: torch.dtype
+
+    @property
+    def squared(self) -> bool:
+        """Whether the square of the features is decomposed."""
+        return self.kind != "svd"
+
+    def rank(self, channels: int, positions: int) -> int:
+        """n of `Factors`."""
+        return {"gram": positions, "dense": channels, "svd": min(channels, positions)}[self.kind]
+
+
+def choose_route(precision: str, path: str, dtype: torch.dtype, channels: int, positions: int) -> Route:
+    """The route for features (B, channels, positions) of ``dtype``; precision and path as in `SpectralOptions`."""
+    if precision == "float32":
+        return Route("svd", torch.float32, torch.float32)
+    if path == "auto":
+        path = "gram" if positions < channels else "dense"
+    products = torch.promote_types(dtype, torch.float32) if precision == "mixed" else torch.float64
+    return Route(path, torch.float64, products)
+
+
+def factorise(features: Tensor, options: SpectralOptions) -> Factors:
+    """Factors of the covariances of features (B, C, N).
+
+    Eigenvalues at or below a floor relative to the largest one of the same matrix, and what the rounding of the mean
+    leaves of features that hardly vary, are null and set to 0. A custom operator, opaque to `torch.compile`, except
+    when exported: an exported program has the plain decomposition, without retries and without the check for NaN.
+
+    Raises:
+        NonFiniteError: samples with NaN or infinity, when the option ``nonfinite`` is "raise".
+        DecompositionError: a sample that does not converge in any way.
+    """
+    if torch.compiler.is_exporting():
+        channels, positions = features.shape[-2:]
+        route = choose_route(options.precision, options.path, features.dtype, channels, positions)
+        if options.nonfinite == "zero":
+            features = features.masked_fill(~features.isfinite().all(-1).all(-1)[:, None, None], 0)
+        U, eigenvalues, V = _factorise(features, route, lapack.plain_eigh, lapack.plain_svd)
+        return Factors(U.to(route.products), eigenvalues, V.to(route.products))
+    return Factors(*_operator(features, options.precision, options.path, options.nonfinite))
 
 
 def spectrum(eigenvalues: Tensor, channels: int, positions: int, function: SpectralMap, squared: bool) -> Spectrum:
-    """What a kernel needs to know: ``eigenvalues`` (B, n) of `factorise`, with the null space appended."""
-    eigenvalues = torch.nn.functional.pad(eigenvalues, (0, 1))
-    resolved = eigenvalues if squared else eigenvalues.sqrt()  # what the decomposition resolves to its floor
+    """What a kernel needs to know: ``eigenvalues`` (B, n), with the null space appended, and shifted."""
+    padded = torch.nn.functional.pad(eigenvalues, (0, 1))
+    resolved = padded if squared else padded.sqrt()  # what the decomposition resolves to its floor
     gap = (resolved.unsqueeze(-1) - resolved.unsqueeze(-2)).abs()
-    tied = gap <= _floor(resolved, channels, positions).unsqueeze(-1)
-    return Spectrum(eigenvalues, tied, function, channels)
+    tied = gap <= rounding_floor(resolved, channels, positions).unsqueeze(-1)
+    return Spectrum(shifted(eigenvalues, channels, function), tied, function, channels)
 
 
-def _thin_svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    U, roots, Vh = torch.linalg.svd(matrix, full_matrices=False)
-    return U, roots, Vh
+def shifted(eigenvalues: Tensor, channels: int, function: SpectralMap) -> Tensor:
+    """What f is applied to, (B, n + 1): ``eigenvalues`` (B, n) and the null space's 0, all moved by the map's shift."""
+    padded = torch.nn.functional.pad(eigenvalues, (0, 1))
+    shift = function.shift(eigenvalues, channels)
+    return padded if shift is None else padded + shift
 
 
-def _floor(descending: Tensor, channels: int, positions: int) -> Tensor:
+@torch.library.custom_op("gcp::factorise", mutates_args=())
+def _operator(features: Tensor, precision: str, path: str, nonfinite: str) -> tuple[Tensor, Tensor, Tensor]:
+    channels, positions = features.shape[-2:]
+    route = choose_route(precision, path, features.dtype, channels, positions)
+    out: tuple[Tensor, Tensor, Tensor] = _allocate(features, precision, path, nonfinite)
+    if features.numel():
+        map_batch(
+            lambda batch: _factorise(batch, route, lapack.eigh, lapack.svd),
+            finite_samples(features, nonfinite == "zero"),
+            out,
+        )
+    return out
+
+
+@_operator.register_fake
+def _allocate(features: Tensor, precision: str, path: str, nonfinite: str) -> tuple[Tensor, Tensor, Tensor]:
+    batch, channels, positions = features.shape
+    route = choose_route(precision, path, features.dtype, channels, positions)
+    n = route.rank(channels, positions)
+    return (
+        features.new_empty((batch, channels, n), dtype=route.products),
+        features.new_empty((batch, n), dtype=route.working),
+        features.new_empty((batch, positions, n), dtype=route.products),
+    )
+
+
+@_operator.register_vmap
+def _vmap(
+    info: object, in_dims: tuple[int | None, ...], features: Tensor, *choices: str
+) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    assert in_dims[0] is not None
+    features = features.movedim(in_dims[0], 0)
+    parts = _operator(features.flatten(0, 1), *choices)
+    return tuple(part.unflatten(0, features.shape[:2]) for part in parts), (0, 0, 0)
+
+
+def finite_samples(features: Tensor, zero: bool, what: str = "features of sample") -> Tensor:
+    """``features`` (B, C, N) with samples that are not finite set to 0, or NonFiniteError that names them."""
+    # One cheap pass decides in the usual case; a sum of finite float32 numbers cannot overflow in float64.
+    if features.sum((1, 2), dtype=torch.float64).isfinite().all():
+        return features
+    bad = ~features.isfinite().flatten(1).all(1)
+    samples = sample_list(bad)
+    if not samples:
+        return features
+    if zero:
+        FAILURES.add(zeroed=len(samples))
+        return features.masked_fill(bad[:, None, None], 0)
+    named = ", ".join(map(str, samples[:8])) + (", ..." if len(samples) > 8 else "")
+    raise NonFiniteError(f"NaN or infinity in the {what} {named} of {len(features)}", samples)
+
+
+def _factorise(features: Tensor, route: Route, eigh: Decompose, svd: Decompose) -> tuple[Tensor, Tensor, Tensor]:
+    """U, eigenvalues and V, in the working dtype, of finite features (..., C, N)."""
+    channels, positions = features.shape[-2:]
+    working = features.to(route.working)
+    mean = working.mean(-1, keepdim=True)
+    centred = working - mean
+    # The mean is off by a few units in its last place, which adds a constant of that size to every position.
+    unresolved = 8 * torch.finfo(route.working).eps * torch.linalg.vector_norm(mean, dim=-2)
+    if not route.squared:
+        roots, U, Vh = svd(centred / positions**0.5)
+        present = roots > torch.maximum(rounding_floor(roots, channels, positions), unresolved)
+        mask = present.unsqueeze(-2)
+        return U * mask, torch.where(present, roots**2, 0), Vh.mT * mask
+    gram = route.kind == "gram"
+    matrix = (centred.mT @ centred if gram else centred @ centred.mT) / positions
+    ascending, vectors = eigh(matrix)
+    eigenvalues = ascending.flip(-1)
+    present = eigenvalues > torch.maximum(rounding_floor(eigenvalues, channels, positions), unresolved**2)
+    vectors = vectors.flip(-1) * present.unsqueeze(-2)
+    eigenvalues = torch.where(present, eigenvalues, 0)
+    other = (centred if gram else centred.mT) @ vectors
+    other = other * (torch.where(present, eigenvalues, torch.inf) * positions).rsqrt().unsqueeze(-2)
+    return (other, eigenvalues, vectors) if gram else (vectors, eigenvalues, other)
+
+
+def rounding_floor(descending: Tensor, channels: int, positions: int) -> Tensor:
     """Rounding of a decomposition, (B, 1): relative to each matrix's own largest value, so that scale is no matter."""
-    largest = descending[..., :1].clamp(min=0)
+    largest = descending[..., :1].abs()
     return torch.finfo(descending.dtype).eps * max(channels, positions) * largest

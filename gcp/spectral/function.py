@@ -1,55 +1,134 @@
-"""The one autograd Function: a function of the covariance of features, with a method's kernel in its backward."""
+"""The one function of features whose backward holds a method's kernel; its gradient; and the gradient of that."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from gcp.errors import DerivativeError
 from gcp.kernels.loewner import Loewner, Spectrum
+from gcp.kernels.lyapunov import lyapunov
 from gcp.methods import SpectralOptions
-from gcp.spectral.decomposition import factorise, spectrum
-from gcp.spectral.maps import SpectralMap
+from gcp.spectral.decomposition import factorise, shifted, spectrum
+from gcp.spectral.maps import SpectralMap, SquareRoot
 
 
 @dataclass(frozen=True)
 class SpectralMethod:
-    """A method ready to be applied: its kernel, its options and the map f."""
+    """A method ready to be applied: its kernel, its options and the map f.
+
+    ``of_matrix``: applied to a matrix, not to features, so that eigenvalues are what the decomposition resolves even
+    in float32.
+    """
 
     kernel: Callable[[Spectrum, Any], Loewner]
     keep: Callable[[Spectrum, Any], Tensor] | None
     options: SpectralOptions
     function: SpectralMap
+    of_matrix: bool = False
 
     @property
-    def squared(self) -> bool:
-        """Whether the decomposition takes the square of the features; see `factorise`."""
-        return self.options.precision != "float32"
+    def twice_differentiable(self) -> bool:
+        """Whether the gradient's own gradient is implemented."""
+        return self.kernel is lyapunov and isinstance(self.function, SquareRoot) and self.function.eps == 0
 
-    def decomposition_dtype(self) -> torch.dtype:
-        """dtype of centring, decomposition and kernel."""
-        return torch.float64 if self.squared else torch.float32
+    def spectrum(self, eigenvalues: Tensor, channels: int, positions: int) -> Spectrum:
+        """What kernels see of the eigenvalues (B, n)."""
+        squared = self.of_matrix or self.options.precision != "float32"
+        return spectrum(eigenvalues, channels, positions, self.function, squared)
 
-    def product_dtype(self, dtype: torch.dtype) -> torch.dtype:
-        """dtype of the C x C products for input of ``dtype``."""
-        if self.options.precision == "mixed":
-            return torch.promote_types(dtype, torch.float32)
-        return self.decomposition_dtype()
+    def values(self, eigenvalues: Tensor, channels: int, positions: int) -> Tensor:
+        """f(lam), of eigenvalues the method drops f(null); (B, n + 1) for eigenvalues (B, n), the null space last."""
+        values = self.function.value(shifted(eigenvalues, channels, self.function))
+        if self.keep is None:
+            return values
+        kept = self.keep(self.spectrum(eigenvalues, channels, positions), self.options)
+        return torch.where(kept, values, values[..., -1:])
 
-    def values(self, spectrum: Spectrum) -> Tensor:
-        """f(lam) of the eigenvalues the method keeps, 0 for the others; (B, n) without the appended null space."""
-        values = self.function.value(spectrum.eigenvalues)
+    def loewner(self, eigenvalues: Tensor, channels: int, positions: int) -> Loewner:
+        """The kernel, with the gradient through the trace that a relative shift is made of."""
+        spectrum = self.spectrum(eigenvalues, channels, positions)
+        kernel = self.kernel(spectrum, self.options)
+        if self.function.eps == 0 or not self.function.relative:
+            return kernel
+        slopes = kernel.matrix.diagonal(dim1=-2, dim2=-1)
         if self.keep is not None:
-            values = torch.where(self.keep(spectrum, self.options), values, 0)
-        return values[..., :-1]
+            # What is dropped is f(shift): it has no gradient of its own, but the shift has one.
+            at_null = self.function.derivative(spectrum.null)
+            slopes = torch.where(self.keep(spectrum, self.options), slopes, at_null)
+        return kernel.with_shift(slopes, self.function.eps, channels)
+
+
+class FactoredKernel(NamedTuple):
+    """L among the factors' eigenvalues and towards the null space, in the dtype of the products.
+
+    Attributes:
+        root: sqrt(lam), (B, 1, n).
+        among: L_ij, (B, n, n).
+        null: L(lam_i, 0), (B, 1, n).
+        loewner: the kernel they are parts of.
+    """
+
+    root: Tensor
+    among: Tensor
+    null: Tensor
+    loewner: Loewner
 
 
 class CovarianceFunction(torch.autograd.Function):
-    """Z = f(covariance of x), and dL/dx by the kernel of the method.
+    """Z = f(covariance of x), whose gradient is `CovarianceGradient`.
+
+    The factors U, lam and V of the centred features Xc = U diag(sqrt lam) V^T are outputs as well, saved for the
+    backward. Nobody differentiates them as such: their slots bring the second derivative back to x. What arrives in
+    the backward for U and V is a cotangent E of Xc in the form dU (B, C, n), dV (B, N, n), E = dU V^T + U dV^T: the
+    tangent space of the matrices of Xc's rank, which is everything when the rank is C, or N - 1 on centred features.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, method: SpectralMethod) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Z (B, C, C), then U, lam, V of `factorise`; x is (B, C, N)."""
+        U, eigenvalues, V = factorise(x, method.options)
+        channels = U.shape[-2]
+        values = method.values(eigenvalues, channels, V.shape[-2])
+        if method.function.vanishes_at_zero:
+            Z = (U * values[..., :-1].to(U.dtype).unsqueeze(-2)) @ U.mT
+        else:
+            base = values[..., -1:]
+            Z = (U * (values[..., :-1] - base).to(U.dtype).unsqueeze(-2)) @ U.mT
+            Z = Z + torch.eye(channels, dtype=U.dtype, device=U.device) * base.to(U.dtype).unsqueeze(-1)
+        return Z.to(x.dtype), U, eigenvalues, V
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, SpectralMethod], output: tuple[Tensor, ...]) -> None:
+        """Keep the factors: (B, C, n) and (B, N, n), nothing C x C when N < C."""
+        x, ctx.method = inputs
+        ctx.dtype = x.dtype
+        ctx.save_for_backward(*output[1:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad: Tensor | None, dU: Tensor | None, _: Tensor | None, dV: Tensor | None
+    ) -> tuple[Tensor | None, None]:
+        """dL/dx (B, C, N) from dL/dZ (B, C, C) and, in a second derivative, a cotangent of Xc."""
+        U, eigenvalues, V = ctx.saved_tensors
+        total: Tensor | None = None
+        if grad is not None:
+            total = CovarianceGradient.apply(grad, U, eigenvalues, V, ctx.method).to(ctx.dtype)
+        if dU is not None and dV is not None:
+            through_gradient = ((dU @ V.mT + U @ dV.mT) / V.shape[-2] ** 0.5).to(ctx.dtype)
+            total = through_gradient if total is None else total + through_gradient
+        return total, None
+
+
+class CovarianceGradient(torch.autograd.Function):
+    """dL/dx from dL/dZ, by the kernel of the method.
 
     The covariance P = Xc Xc^T is never differentiated on its own: with Xc = U diag(sqrt lam) V^T and
     A = U^T sym(G) U, G = dL/dZ, M_ij = L_ij sqrt(lam_j) and m0_j = L(lam_j, 0) sqrt(lam_j),
@@ -57,53 +136,108 @@ class CovarianceFunction(torch.autograd.Function):
         dL/dXc = 2 [U ((M - 1 m0^T) o A) + sym(G) U diag(m0) + c U diag(sqrt lam)] V^T,
 
     which needs U only where lam > 0, the null space entering through the projector I - U U^T; and the result is
-    centred already. sqrt(lam) is folded into L because L alone grows like 1/sqrt(lam).
+    centred already. sqrt(lam) is folded into L because L alone grows like 1/sqrt(lam). For f(0) != 0,
+    Z = f(0) I + U (f - f(0)) U^T, whose divided differences are those of f.
     """
 
-    @staticmethod
-    def forward(x: Tensor, method: SpectralMethod) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Z (B, C, C), then the factors kept for the backward, which are not differentiable; x is (B, C, N)."""
-        channels, positions = x.shape[-2:]
-        working = x.to(method.decomposition_dtype())
-        centred = (working - working.mean(-1, keepdim=True)) / positions**0.5
-        factors = factorise(centred, method.squared)
-        values = method.values(spectrum(factors.eigenvalues, channels, positions, method.function, method.squared))
-        dtype = method.product_dtype(x.dtype)
-        U, V = factors.U.to(dtype), factors.V.to(dtype)
-        Z = (U * values.to(dtype).unsqueeze(-2)) @ U.mT
-        return Z.to(x.dtype), U, factors.eigenvalues, V
+    generate_vmap_rule = True
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, SpectralMethod], output: tuple[Tensor, ...]) -> None:
-        """Keep the factors: (B, C, n) and (B, N, n), nothing C x C when N < C."""
-        _, U, eigenvalues, V = output
-        ctx.method = inputs[1]
-        ctx.mark_non_differentiable(U, eigenvalues, V)
-        ctx.save_for_backward(U, eigenvalues, V)
-        ctx.set_materialize_grads(False)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, None]:
-        """dL/dx (B, C, N) from dL/dZ (B, C, C)."""
-        if grad is None:
-            return None, None
-        method: SpectralMethod = ctx.method
-        U, eigenvalues, V = ctx.saved_tensors
-        channels, positions = U.shape[-2], V.shape[-2]
-        loewner = method.kernel(
-            spectrum(eigenvalues, channels, positions, method.function, method.squared), method.options
-        )
-        root = eigenvalues.sqrt()
-        folded = (loewner.matrix[..., :-1, :-1] * root.unsqueeze(-2)).to(U.dtype)
-        null = (loewner.matrix[..., :-1, -1] * root).to(U.dtype).unsqueeze(-2)
+    def forward(grad: Tensor, U: Tensor, eigenvalues: Tensor, V: Tensor, method: SpectralMethod) -> Tensor:
+        """dL/dx (B, C, N), in the dtype of U; ``grad`` is (B, C, C)."""
+        positions = V.shape[-2]
         with torch.autocast(U.device.type, enabled=False):
-            G = grad.to(U.dtype)
-            GU = (G + G.mT) / 2 @ U
+            kernel = _kernel(method, eigenvalues, U, V)
+            folded = ((kernel.among - kernel.null) * kernel.root).to(U.dtype)
+            null = (kernel.null * kernel.root).to(U.dtype)
+            GU = _symmetric(grad.to(U.dtype)) @ U
             A = U.mT @ GU
-            T = U @ ((folded - null) * A) + GU * null
-            if loewner.trace is not None:
-                c = (loewner.trace[..., :-1] * A.diagonal(dim1=-2, dim2=-1)).sum(-1)
-                T = T + U * (c[..., None] * root).to(U.dtype).unsqueeze(-2)
-            grad_x = T @ V.mT * (2 / positions**0.5)
-        return grad_x.to(grad.dtype), None
+            T = U @ (folded * A) + GU * null
+            if kernel.loewner.trace is not None:
+                c = kernel.loewner.trace_coefficient(A, grad)
+                T = T + U * (c[..., None, None] * kernel.root).to(U.dtype)
+            grad_x: Tensor = (T * (2 / positions**0.5)) @ V.mT
+        return grad_x
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep all inputs."""
+        *tensors, ctx.method = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        """Cotangents of dL/dZ and of Xc, the latter as dU and dV; DerivativeError for most methods."""
+        if not ctx.method.twice_differentiable:
+            raise DerivativeError(
+                "second derivatives exist for the method 'lyapunov' with the square root only; use it, or do not "
+                "differentiate the gradient of this layer"
+            )
+        dG, dU, dV = CovarianceHessian.apply(cotangent, *ctx.saved_tensors, ctx.method)
+        return dG, dU, None, dV, None
+
+
+class CovarianceHessian(torch.autograd.Function):
+    """Gradient of <w, dL/dx> with respect to dL/dZ and x, where dL/dx = 2 S Xc and Z S + S Z = sym(G) (lyapunov).
+
+    Write X for Xc and lyap(R) for the solution of Z H + H Z = R. With H = lyap(w X^T + X w^T), the derivative of Z in
+    direction w, the chain rule gives, because lyap is its own adjoint,
+
+        d/dG = H,    d/dX = 2 [S w - lyap(H S + S H) X].
+
+    Only Lyapunov equations: no quotient of eigenvalue gaps, so ties do no harm. Everything is kept in the form
+    U M U^T + N U^T + U N^T with N orthogonal to U. The null-null block of S is the limit of G/(2 d) for a null space
+    raised to d; its share of S w and of lyap(H S + S H) X cancels but for (I - U U^T) G (I - U U^T) w V/sqrt(lam) V^T.
+    Where x could raise the rank (fewer non-null eigenvalues than min(C, N - 1)) the root has no second derivative;
+    this is the one along matrices of the same rank.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        w: Tensor, grad: Tensor, U: Tensor, eigenvalues: Tensor, V: Tensor, method: SpectralMethod
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cotangents of dL/dZ (B, C, C), and dU and dV of `CovarianceFunction`; w is (B, C, N)."""
+        with torch.autocast(U.device.type, enabled=False):
+            kernel = _kernel(method, eigenvalues, U, V)
+            root, L, null = (part.to(U.dtype) for part in kernel[:3])
+            w = w.to(U.dtype)
+            w = (w - w.mean(-1, keepdim=True)) / V.shape[-2] ** 0.5
+
+            G = _symmetric(grad.to(U.dtype))
+            GU = G @ U
+            A = U.mT @ GU
+            S, S0 = L * A, (GU - U @ A) * null
+            wV = w @ V
+            B = U.mT @ wV
+            w0 = wV - U @ B
+            H, H0 = 2 * L * _symmetric(B * root), w0 * (root * null)
+            R, R0 = 2 * _symmetric(H @ S + H0.mT @ S0), H0 @ S + S0 @ H
+            K = (U @ (L * R) + R0 * null) * root  # lyap(H S + S H) X = K V^T
+
+            dG = 2 * _symmetric(U @ H @ U.mT / 2 + H0 @ U.mT)
+            limit = G @ (w0 * null)
+            dU = 2 * (U @ (S @ B + S0.mT @ wV) + S0 @ B - K + limit - U @ (U.mT @ limit))
+            wSU = w.mT @ (U @ S + S0)
+            dV = 2 * (wSU - V @ (V.mT @ wSU))
+            return dG.to(grad.dtype), dU, dV
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Nothing to keep."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        """Not available."""
+        raise DerivativeError("third derivatives of a spectral layer are not implemented")
+
+
+def _kernel(method: SpectralMethod, eigenvalues: Tensor, U: Tensor, V: Tensor) -> FactoredKernel:
+    loewner = method.loewner(eigenvalues, U.shape[-2], V.shape[-2])
+    null = loewner.matrix[..., :-1, -1].unsqueeze(-2)
+    return FactoredKernel(eigenvalues.sqrt().unsqueeze(-2), loewner.matrix[..., :-1, :-1], null, loewner)
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    return (matrix + matrix.mT) / 2

@@ -1,6 +1,8 @@
-"""Spread a batch of decompositions over the CPU's cores.
+"""Spread a batch over the CPU's cores, each sample by one thread.
 
-LAPACK takes one matrix after the other; threads inside one small matrix cost more than they bring.
+LAPACK takes one matrix after the other; threads inside one small matrix cost more than they bring (torch's batched
+``eigh`` of 196 x 196 matrices on many threads: up to 4x slower than on one). The threads write into tensors allocated
+beforehand, so that nothing is stacked afterwards.
 """
 
 from __future__ import annotations
@@ -14,23 +16,41 @@ from threading import Barrier
 import torch
 from torch import Tensor
 
+from gcp.errors import DecompositionError
+from gcp.spectral.lapack import not_converged
 
-def map_batch(decompose: Callable[[Tensor], tuple[Tensor, ...]], batch: Tensor) -> tuple[Tensor, ...]:
-    """``decompose`` over the leading dimension of ``batch``, each matrix by one thread of a pool.
+
+def map_batch(function: Callable[[Tensor], tuple[Tensor, ...]], batch: Tensor, out: tuple[Tensor, ...]) -> None:
+    """``function`` over the leading dimension of ``batch``, its results copied, and cast, into ``out``.
+
+    On a GPU, and with one thread, ``function`` gets the whole batch at once.
 
     Args:
-        decompose: a function of a (m, n) tensor that returns tensors.
+        function: of a tensor (..., m, n) that returns tensors with the same leading dimensions.
         batch: (B, m, n).
+        out: tensors of B entries, of any dtype.
 
-    Returns:
-        the stacked results, as ``decompose(batch)`` would give them.
+    Raises:
+        DecompositionError: from ``function``, with the sample's position in the batch.
     """
     threads = torch.get_num_threads()
     if batch.device.type != "cpu" or threads == 1 or len(batch) < 2:
-        return tuple(decompose(batch))
-    with torch.no_grad():
-        results = list(_pool(threads, os.getpid()).map(decompose, batch.unbind()))
-    return tuple(torch.stack(parts) for parts in zip(*results, strict=True))
+        _copy(function(batch), out)
+        return
+
+    def one(position: int) -> None:
+        try:
+            _copy(function(batch[position]), tuple(tensor[position] for tensor in out))
+        except DecompositionError:
+            raise not_converged(position, len(batch)) from None
+
+    list(_pool(threads, os.getpid()).map(one, range(len(batch))))
+
+
+def _copy(results: tuple[Tensor, ...], out: tuple[Tensor, ...]) -> None:
+    with torch.no_grad():  # grad mode belongs to a thread
+        for result, target in zip(results, out, strict=True):
+            target.copy_(result)
 
 
 @cache

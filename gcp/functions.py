@@ -1,0 +1,129 @@
+"""Any spectral function of symmetric matrices and of covariances, differentiable by any spectral method."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcp.errors import DomainError, OptionError, ShapeError
+from gcp.functional import covariance_root, spectral_method
+from gcp.spectral.decomposition import finite_samples
+from gcp.spectral.function import SpectralMethod
+from gcp.spectral.maps import SpectralMap, as_map, map_options
+from gcp.spectral.maps.lookup import Pair
+from gcp.spectral.matrix import MatrixFunction
+from gcp.spectral.parameter import with_parameter
+from gcp.spectral.samples import sample_list
+
+FunctionLike = str | SpectralMap | Pair
+
+
+def spectral_function(
+    matrix: Tensor,
+    f: FunctionLike = "sqrt",
+    method: str = "lyapunov",
+    *,
+    check_symmetric: bool = False,
+    **options: Any,
+) -> Tensor:
+    """f of symmetric matrices, through their eigenvalues.
+
+    The gradient is exact for ``method="lyapunov"`` (the default), at ties and for singular matrices too where f is
+    smooth at 0; where f'(0) is infinite, as for the square root, nothing flows within the null space.
+
+    Args:
+        matrix: (..., n, n), any floating dtype; its symmetric part is taken.
+        f: one of "sqrt", "inverse_sqrt", "power", "log", "exp_neg", a map of `gcp.spectral.maps`, or a pair
+            (function, derivative) of callables that map tensors elementwise.
+        method: one of `list_methods()`, the kernel of the gradient.
+        check_symmetric: raise for a matrix that differs from its transpose by more than rounding.
+        options: of f, given by name (``alpha`` of "power", ``eps`` and ``relative`` of all that live on lam >= 0), and
+            of the method. ``eps`` is relative: f(lam + eps tr(P)/n), so that scaling P scales the result as f does;
+            ``relative=False`` makes it absolute, f(lam + eps).
+
+    Returns:
+        (..., n, n), symmetric, in the dtype of ``matrix``.
+
+    Raises:
+        ShapeError: not square.
+        NonFiniteError: NaN or infinity in ``matrix``.
+        DomainError: not symmetric (when checked); a negative eigenvalue beyond rounding for a function that lives on
+            lam >= 0 (rounding counts as 0); a singular matrix for a function that is infinite at 0 and has no eps; or a
+            user's function that is not finite at an eigenvalue.
+        UnknownNameError, OptionError: an unknown name, or an option out of place; "newton" serves "sqrt" and
+            "inverse_sqrt" only.
+    """
+    result: Tensor = matrix_function(matrix, prepare(f, method, options), check_symmetric)
+    return result
+
+
+# Whether eigenvalues are in the domain depends on data: under torch.compile this is a graph break.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def matrix_function(matrix: Tensor, method: SpectralMethod, check_symmetric: bool = False) -> Tensor:
+    """`spectral_function` with a method from `prepare`."""
+    if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
+        raise ShapeError(f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}")
+    batch = matrix.reshape(-1, *matrix.shape[-2:])
+    size = batch.shape[-1]
+    method.options.check_channels(size)
+    batch = finite_samples(batch, method.options.nonfinite == "zero", "matrix")
+    if check_symmetric:
+        _check_symmetric(batch)
+    with torch.autocast(matrix.device.type, enabled=False):
+        parameter = method.function.parameter
+        method = dataclasses.replace(method, function=method.function.frozen(), of_matrix=True)
+        Z, U, eigenvalues = MatrixFunction.apply(batch, method)
+        if parameter is not None:
+            seen = method.spectrum(eigenvalues, size, size)
+            Z = with_parameter(Z, U, seen, method, parameter)
+    result: Tensor = Z.reshape(matrix.shape)
+    return result
+
+
+def covariance_function(features: Tensor, f: FunctionLike = "sqrt", method: str = "lyapunov", **options: Any) -> Tensor:
+    """f of the covariance of features over their positions, decomposing the smaller of Gram matrix and covariance.
+
+    Args:
+        features: (B, C, H, W) or (B, C, N), any floating dtype; two positions or more.
+        f, method, options: as in `spectral_function`. A covariance is singular more often than not, so an f that is
+            infinite at 0 ("inverse_sqrt", "log", a negative power) needs eps.
+
+    Returns:
+        (B, C, C), symmetric, in the dtype of ``features``.
+
+    Raises:
+        ShapeError, NonFiniteError: as `covariance_root`.
+        UnknownNameError, OptionError: as `spectral_function`, and for an f that is infinite at 0 without eps.
+    """
+    prepared = prepare(f, method, options)
+    function = prepared.function
+    if not function.finite_at_zero:
+        raise OptionError(
+            f"{function.name} is infinite at 0, where covariances have eigenvalues; set eps, for instance eps=1e-5"
+        )
+    return covariance_root(features, prepared)
+
+
+def prepare(f: FunctionLike, method: str, options: Mapping[str, Any]) -> SpectralMethod:
+    """The method with its function, ``options`` dealt out to the two of them. Raises as `spectral_function`."""
+    of_map = set(map_options(f))
+    function = as_map(f, {name: value for name, value in options.items() if name in of_map})
+    return spectral_method(method, function, **{name: value for name, value in options.items() if name not in of_map})
+
+
+def _check_symmetric(batch: Tensor) -> None:
+    detached = batch.detach()
+    asymmetry = (detached - detached.mT).abs().amax((-2, -1))
+    # Two triangles computed independently differ by a few roundings of the largest entry.
+    lopsided = asymmetry > 16 * torch.finfo(batch.dtype).eps * detached.abs().amax((-2, -1))
+    if lopsided.any():
+        samples = sample_list(lopsided)
+        raise DomainError(
+            f"matrix {samples[0]} is not symmetric, it is {float(asymmetry[samples[0]]):.3g} away from its transpose; "
+            "check_symmetric=False takes its symmetric part",
+            samples,
+        )

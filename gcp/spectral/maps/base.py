@@ -1,0 +1,106 @@
+"""What a scalar map of eigenvalues offers, and how it is regularised."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from gcp.errors import OptionError
+from gcp.registry import Registry
+
+
+class SpectralMap(ABC):
+    """A scalar function f, applied to the eigenvalues of a symmetric matrix.
+
+    Attributes:
+        name: the key users write.
+        nonnegative: whether f lives on lam >= 0 only, so that matrices must be positive semi-definite.
+        eps: how far the eigenvalues are moved away from 0 before f sees them; 0: not at all.
+        relative: whether eps is in units of the matrix's own mean eigenvalue.
+    """
+
+    name: ClassVar[str]
+    nonnegative: bool = False
+    eps: float = 0.0
+    relative: bool = True
+
+    @property
+    @abstractmethod
+    def at_zero(self) -> float:
+        """f(0), maybe infinite."""
+
+    @abstractmethod
+    def value(self, eigenvalues: Tensor) -> Tensor:
+        """f(lam), elementwise."""
+
+    @abstractmethod
+    def derivative(self, eigenvalues: Tensor) -> Tensor:
+        """f'(lam), elementwise."""
+
+    @abstractmethod
+    def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
+        """(f(a) - f(b))/(a - b) without cancellation, broadcast; f'(a) where a = b."""
+
+    @property
+    def parameter(self) -> Tensor | None:
+        """The scalar tensor that f depends on and that wants a gradient, or none."""
+        return None
+
+    def parameter_derivative(self, eigenvalues: Tensor) -> Tensor:
+        """df(lam)/dparameter, elementwise; only for maps that have a parameter."""
+        raise NotImplementedError(f"{self.name} has no parameter")
+
+    def frozen(self) -> SpectralMap:
+        """This map with its parameter's present value, for a backward that may run after the parameter has moved."""
+        return self
+
+    @property
+    def finite_at_zero(self) -> bool:
+        """Whether null eigenvalues have a finite image: by f itself, or because eps keeps them away from 0."""
+        return self.eps > 0 or math.isfinite(self.at_zero)
+
+    @property
+    def vanishes_at_zero(self) -> bool:
+        """Whether null eigenvalues stay null, so that f(P) has the rank of P."""
+        return self.eps == 0 and self.at_zero == 0
+
+    def shift(self, eigenvalues: Tensor, channels: int) -> Tensor | None:
+        """What is added to the eigenvalues (..., n) of a matrix of size ``channels``: (..., 1), or none."""
+        if self.eps == 0:
+            return None
+        if not self.relative:
+            return torch.full_like(eigenvalues[..., :1], self.eps)
+        mean = eigenvalues.sum(-1, keepdim=True) / channels
+        # The zero matrix has no scale of its own; 1 keeps its image finite.
+        return self.eps * torch.where(mean > 0, mean, 1)
+
+
+@dataclass(frozen=True)
+class RegularisedMap(SpectralMap):
+    """A map on lam >= 0 that is, or whose derivative is, infinite at 0: it is applied to lam + shift.
+
+    Args:
+        eps: size of the shift, at least 0.
+        relative: shift = eps * trace(P)/C, C the size of P, so that the result scales with P exactly as f does
+            (eps * 1 for P = 0), and the gradient includes the trace's; otherwise shift = eps, as in `BatchNorm2d`.
+
+    Raises:
+        OptionError: eps negative, or not finite.
+    """
+
+    eps: float = field(default=0.0, kw_only=True)
+    relative: bool = field(default=True, kw_only=True)
+
+    nonnegative = True
+
+    def __post_init__(self) -> None:
+        if not (self.eps >= 0 and math.isfinite(self.eps)):
+            raise OptionError(f"eps must be at least 0 and finite, got {self.eps}")
+
+
+MAPS: Registry[type[SpectralMap]] = Registry("spectral function")

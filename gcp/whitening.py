@@ -1,0 +1,151 @@
+"""ZCA batch whitening: batch normalisation that also removes the correlation between channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gcp.errors import OptionError, ShapeError
+from gcp.functional import covariance_root
+from gcp.functions import matrix_function, prepare
+from gcp.spectral.maps import InverseSquareRoot
+
+
+class Whitening(nn.Module):
+    """y = P^(-1/2) (x - mean), P the covariance of the channels over batch and positions (arXiv 1804.08450).
+
+    Takes the place of ``BatchNorm2d`` and ``BatchNorm1d``: the same shape, buffers ``running_mean`` and
+    ``num_batches_tracked``, ``running_covariance`` in place of ``running_var``, normalised by the biased and tracked by
+    the unbiased estimate. P^(-1/2) is symmetric (ZCA), so channels keep their meaning.
+
+    Args:
+        num_features: C, at least 1.
+        eps: P + eps tr(P)/C I is inverted, above 0. Unlike batch normalisation's, it is relative, so that the scale of
+            the input does not matter; with ``relative=False`` it is absolute.
+        momentum: weight of the new batch in the running statistics; none: their plain mean over all batches.
+        affine: learn a scale and a shift for each channel.
+        track_running_stats: keep running statistics and use them in eval; otherwise the batch's own, always.
+        groups: whiten this many groups of C/groups neighbouring channels, each on its own.
+        method: the gradient's kernel, one of `list_methods()`.
+        relative: see eps.
+        options: the method's own.
+
+    Raises:
+        OptionError: an argument out of its range, or groups that do not divide the channels.
+    """
+
+    running_mean: Tensor | None
+    running_covariance: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        groups: int = 1,
+        method: str = "lyapunov",
+        relative: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if num_features < 1 or groups < 1 or num_features % groups:
+            raise OptionError(f"groups must divide the channels, got groups={groups} for num_features={num_features}")
+        if not eps > 0:
+            raise OptionError(f"eps must be greater than 0, got {eps}")
+        if momentum is not None and not 0 <= momentum <= 1:
+            raise OptionError(f"momentum must be none or between 0 and 1, got {momentum}")
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        self.groups = groups
+        self.method = method
+        self.prepared = prepare(InverseSquareRoot(eps=eps, relative=relative), method, options)
+        self.prepared.options.check_channels(num_features // groups)
+        self.weight = nn.Parameter(torch.empty(num_features)) if affine else None
+        self.bias = nn.Parameter(torch.empty(num_features)) if affine else None
+        size = num_features // groups
+        self.register_buffer("running_mean", torch.empty(num_features) if track_running_stats else None)
+        self.register_buffer("running_covariance", torch.empty(groups, size, size) if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", torch.tensor(0) if track_running_stats else None)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """Mean 0, covariance the identity, no batch seen."""
+        if self.running_mean is not None and self.running_covariance is not None:
+            self.running_mean.zero_()
+            self.running_covariance.copy_(torch.eye(self.running_covariance.shape[-1]))
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """Running statistics as new, scale 1 and shift 0."""
+        self.reset_running_stats()
+        if self.weight is not None and self.bias is not None:
+            nn.init.ones_(self.weight)
+            nn.init.zeros_(self.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C), (B, C, N) or (B, C, H, W), whitened, in the same shape and dtype.
+
+        Raises:
+            ShapeError: another shape, or in training fewer than two values per channel.
+            NonFiniteError: NaN or infinity among the values that statistics are taken of.
+        """
+        if features.dim() not in (2, 3, 4) or features.shape[1] != self.num_features:
+            raise ShapeError(
+                f"features must be (B, {self.num_features}), (B, {self.num_features}, N) or "
+                f"(B, {self.num_features}, H, W), got shape {tuple(features.shape)}"
+            )
+        with torch.autocast(features.device.type, enabled=False):
+            # Half precision would spoil the product with an inverse root as large as 1/sqrt(eps).
+            working = features.to(torch.promote_types(features.dtype, torch.float32))
+            channels_first = working.movedim(1, 0)
+            samples = channels_first.reshape(self.groups, self.num_features // self.groups, -1)
+            whitened = self._whiten(samples).reshape(channels_first.shape).movedim(0, 1)
+            if self.weight is not None and self.bias is not None:
+                per_channel = (-1,) + (1,) * (features.dim() - 2)
+                whitened = whitened * self.weight.view(per_channel) + self.bias.view(per_channel)
+        return whitened.to(features.dtype)
+
+    def _whiten(self, samples: Tensor) -> Tensor:
+        """(groups, C/groups, M), M values per channel, whitened."""
+        if not self.training and self.running_mean is not None and self.running_covariance is not None:
+            mean = self.running_mean.to(samples.dtype).view(*samples.shape[:2], 1)
+            covariance = self.running_covariance.to(samples.dtype)
+            whitener: Tensor = matrix_function(covariance, self.prepared)
+            return whitener @ (samples - mean)
+        if samples.shape[-1] < 2:
+            raise ShapeError(
+                f"whitening needs two values per channel or more in training, got {samples.shape[-1]}; "
+                "use a larger batch, or eval mode"
+            )
+        mean = samples.mean(-1, keepdim=True)
+        centred = samples - mean
+        whitener = covariance_root(samples, self.prepared)
+        if self.training:
+            self._track(mean.detach(), centred.detach())
+        return whitener @ centred
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, centred: Tensor) -> None:
+        if self.running_mean is None or self.running_covariance is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        weight = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
+        covariance = centred @ centred.mT / (centred.shape[-1] - 1)
+        self.running_mean.lerp_(mean.flatten().to(self.running_mean), weight)
+        self.running_covariance.lerp_(covariance.to(self.running_covariance), weight)
+
+    def extra_repr(self) -> str:
+        """The arguments, as `BatchNorm2d` shows its own."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}, groups={self.groups}, method={self.method}"
+        )
