@@ -38,9 +38,12 @@ def map_batch(function: Callable[[Tensor], tuple[Tensor, ...]], batch: Tensor, o
         _copy(function(batch), out)
         return
 
+    inference = torch.is_inference_mode_enabled()  # belongs to a thread, and only there `out` may be written to
+
     def one(position: int) -> None:
         try:
-            _copy(function(batch[position]), tuple(tensor[position] for tensor in out))
+            with torch.inference_mode(inference):
+                _copy(function(batch[position]), tuple(tensor[position] for tensor in out))
         except DecompositionError:
             raise not_converged(position, len(batch)) from None
 
