@@ -20,8 +20,10 @@ def check(config: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     _build("", RunOptions, {name: plain[name] for name in option_names(RunOptions)})
-    if plain["mode"] == "test" and plain["ckpt_path"] is None:
-        raise OptionError("mode=test needs ckpt_path: a checkpoint, a run directory, or last")
+    if plain["mode"] != "fit" and plain["ckpt_path"] is None:
+        raise OptionError(f"mode={plain['mode']} needs ckpt_path: a checkpoint, a run directory, or last")
+    if plain["mode"] == "predict" and plain["data"]["path"] is None:
+        raise OptionError("mode=predict needs data.path: an image, or a folder of images")
     for section, registry in GROUPS.values():
         values = dict(plain[section])
         entry = registry.get(values.pop("name"))

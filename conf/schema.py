@@ -13,10 +13,18 @@ from datamodules.datasets import DATASETS
 from gcp.backbones.registry import BACKBONES
 from gcp.methods import METHODS
 from gcp.options import Options, option
-from lightning_modules.settings import LOGGERS, OPTIMIZERS, SCHEDULES, CallbackOptions, TrainerOptions
+from lightning_modules.settings import (
+    LOGGERS,
+    OPTIMIZERS,
+    SCHEDULES,
+    CallbackOptions,
+    ExportOptions,
+    SwitchOptions,
+    TrainerOptions,
+)
 
 HERE = Path(__file__).parent
-MODES = ("fit", "test")
+MODES = ("fit", "test", "export", "predict")
 
 # Group of the command line, section of the configuration it fills, and the registry its names come from.
 GROUPS: dict[str, tuple[str, Any]] = {
@@ -28,18 +36,34 @@ GROUPS: dict[str, tuple[str, Any]] = {
     "logger": ("logger", LOGGERS),
 }
 # Sections with one option class each.
-SECTIONS: dict[str, type[Options]] = {"trainer": TrainerOptions, "callbacks": CallbackOptions}
+SECTIONS: dict[str, type[Options]] = {
+    "trainer": TrainerOptions,
+    "callbacks": CallbackOptions,
+    "switch": SwitchOptions,
+    "export": ExportOptions,
+}
+# Groups whose files lie over the others, and what they are for.
+OVERLAYS = {
+    "recipe": "whole experiments",
+    "sweep": "several runs",
+    "debug": "short runs that find mistakes",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions(Options):
     """Options of a run as a whole."""
 
-    mode: str = option("fit", "fit: train, then test the best checkpoint; test: test ckpt_path", choices=MODES)
+    mode: str = option(
+        "fit",
+        "fit: train, then test the best checkpoint; of ckpt_path: test; export: a file that runs without this project; "
+        "predict: classify the images of data.path",
+        choices=MODES,
+    )
     seed: int = option(0, "seed of every random generator", minimum=0)
     ckpt_path: str | None = option(
         None,
-        "checkpoint or run directory to test or to go on from; last: the newest under outputs/, or in hydra.run.dir",
+        "checkpoint or run directory to use, or to go on from; last: the newest under outputs/, or in hydra.run.dir",
     )
     plugins: list[str] = option([], "your own modules that register methods, backbones or datasets")
 

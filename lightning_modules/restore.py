@@ -14,12 +14,13 @@ import torch
 from gcp.errors import CheckpointError
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint
 from lightning_modules.run import Run
+from lightning_modules.switching import as_saved
 
 # Sections an override may not contradict: the network, and when training goes on also what the optimizer's state holds.
 NETWORK = ("method", "backbone", "data.name")
 TRAINING = ("optimizer", "schedule", "seed")
 # Sections that are the new run's own.
-OWN = ("mode", "ckpt_path", "plugins", "logger")
+OWN = ("mode", "ckpt_path", "plugins", "logger", "export")
 
 
 def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path = Path("outputs")) -> Run:
@@ -27,7 +28,10 @@ def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path 
     training = run.config["mode"] == "fit"
     path = find(run.config["ckpt_path"], run.directory, directory_given, outputs, prefer_best=not training)
     checkpoint = read(path)
-    config = merge(run.config, checkpoint[ConfigInCheckpoint.KEY], explicit, training)
+    stored = checkpoint[ConfigInCheckpoint.KEY]
+    if not training:
+        stored = as_saved(stored, checkpoint)
+    config = merge(run.config, stored, explicit, training)
     return Run(run.directory, {**config, "ckpt_path": str(path)}, checkpoint["global_step"] if training else None)
 
 
@@ -105,7 +109,7 @@ def merge(config: Mapping[str, Any], stored: Mapping[str, Any], explicit: list[s
         *sections, key = name.split(".")
         target = merged
         for section in sections:
-            target = target[section]
+            target = target.setdefault(section, {})
         target[key] = copy.deepcopy(_at(config, name))
     if merged["backbone"].get("weights") is not None:
         merged["backbone"]["weights"] = None  # the checkpoint's weights replace the pretrained ones

@@ -19,9 +19,11 @@ from gcp.backbones.factory import feature_map_size
 from gcp.errors import CheckpointError, OptionError
 from gcp.options import make_options
 from gcp.registry import resolve
+from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.classifier import Classifier
 from lightning_modules.run import Run
-from lightning_modules.settings import LOGGERS, CallbackOptions
+from lightning_modules.settings import LOGGERS, CallbackOptions, SwitchOptions
+from lightning_modules.switching import method_in, set_method
 
 
 def build_data(run: Run) -> ImageDataModule:
@@ -81,8 +83,20 @@ def callback_options(run: Run) -> CallbackOptions:
     return make_options(CallbackOptions, run.config["callbacks"], "section 'callbacks'")
 
 
+def build_switch(run: Run, module: Classifier) -> list[MethodSwitch]:
+    """The callback of hybrid training, in a list that is empty if the run has one method."""
+    options = make_options(SwitchOptions, run.config.get("switch", {}), "section 'switch'")
+    return [] if options.to is None else [MethodSwitch(module, options)]
+
+
 def load_weights(module: Classifier, checkpoint: dict[str, Any], path: Path) -> None:
-    """Load the network of a checkpoint. Raises CheckpointError if it is of another architecture."""
+    """Load the network of a checkpoint, with its method if the run switched between two.
+
+    Raises CheckpointError if it is of another architecture.
+    """
+    method = method_in(checkpoint)
+    if method is not None and method != module.hparams["method"]:
+        set_method(module, method)
     try:
         module.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
