@@ -52,8 +52,6 @@ def _unknown_key(error: OmegaConfBaseException) -> str:
     text = f"unknown option {full_key}{nearest(key, known)}"
     if known:
         text += f"; {section or 'the command line'} takes: {', '.join(name for name in known if name != 'name')}"
-    if error.object_type is dict:
-        text += f"; to add it write +{full_key}=value"
     owners = _owners(section, key)
     return f"{text} ({key} is an option of {', '.join(owners)})" if owners else text
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from datamodules.datasets import DATASETS
 from gcp.backbones.registry import BACKBONES
@@ -101,12 +101,19 @@ def schema_of(options: type[Options], **extra: Any) -> type:
     for field in dataclasses.fields(options):
         default = {"default": field.default, "default_factory": field.default_factory}
         given = {key: value for key, value in default.items() if value is not dataclasses.MISSING}
+        if get_origin(hints[field.name]) is dict:
+            given = {"default_factory": _open}
         fields.append((field.name, hints[field.name], dataclasses.field(**given)))
     return dataclasses.make_dataclass(options.__name__, fields)
 
 
 def _sections() -> list[str]:
     return [*(section for section, _ in GROUPS.values()), *SECTIONS]
+
+
+def _open() -> DictConfig:
+    """An empty mapping that takes any key, where the rest of the configuration takes known ones only."""
+    return OmegaConf.create({}, flags={"struct": False})
 
 
 def _type_of(value: Any) -> Any:

@@ -46,7 +46,7 @@ def new_pooling(model: PoolingNetwork, method: Mapping[str, Any]) -> nn.Module:
             f"switch.to={name}: a method with parameters of its own cannot be switched from or to, because the "
             "optimizer's state would no longer fit; choose methods without"
         )
-    parameter = model.classifier.parameters().__next__()
+    parameter = next(model.classifier.parameters())
     return pooling.to(parameter.device, parameter.dtype).train(present.training)
 
 
