@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from gcp.errors import OptionError, ShapeError
+from gcp.errors import DtypeError, OptionError, ShapeError
 from gcp.methods import METHODS, MethodInfo, SpectralOptions
 from gcp.options import make_options
 from gcp.registry import resolve
@@ -58,11 +58,13 @@ def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
 
     Raises:
         ShapeError: wrong number of dimensions, or fewer than two positions.
+        DtypeError: not floating point.
         NonFiniteError: NaN or infinity in ``features``; names the samples.
         DecompositionError: a sample whose decomposition does not converge in any way; names it.
     """
     if features.dim() not in (3, 4):
         raise ShapeError(f"features must be (B, C, H, W) or (B, C, N), got shape {tuple(features.shape)}")
+    check_floating(features, "features")
     size = "x".join(map(str, features.shape[2:]))
     flat = features.flatten(2)
     if flat.shape[-1] < 2:
@@ -81,3 +83,9 @@ def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
             Z = with_parameter(Z, U, seen, method, parameter)
     root: Tensor = Z
     return root
+
+
+def check_floating(tensor: Tensor, what: str) -> None:
+    """Raise DtypeError unless ``tensor`` holds real floating-point numbers."""
+    if not tensor.is_floating_point():
+        raise DtypeError(f"{what} must be floating point, got {str(tensor.dtype).removeprefix('torch.')}")
