@@ -18,7 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 from conf.help import show
 from conf.messages import sentence
 from conf.options import check
-from conf.schema import GROUPS, register
+from conf.overlays import names_set_by
+from conf.schema import GROUPS, OVERLAYS, register
 from gcp.errors import GCPError, MissingDependencyError
 from lightning_modules.job import InterruptedRunError, job
 from lightning_modules.run import Run
@@ -88,13 +89,20 @@ def restored(run: Run, hydra_config: DictConfig) -> Run:
     """The run as the checkpoint of ``ckpt_path`` has it, with the overrides of the command line on top."""
     from lightning_modules.restore import restore
 
-    groups = {group: f"{section}.name" for group, (section, _) in GROUPS.items()}
     chosen = OverridesParser.create().parse_overrides(list(hydra_config.overrides.task))
-    names = [groups.get(override.key_or_group, override.key_or_group) for override in chosen]
-    # What is neither a group nor a key is an overlay (debug=fast), which acts on the trainer.
-    names = [name if name.split(".")[0] in run.config else "trainer" for name in names]
+    names = [name for override in chosen for name in _options_named(override.key_or_group, run, hydra_config)]
     named = any(text.startswith("hydra.run.dir=") for text in hydra_config.overrides.hydra)
     return restore(run, names, directory_given=named)
+
+
+def _options_named(key: str, run: Run, hydra_config: DictConfig) -> list[str]:
+    """Dotted names of the options an argument sets: ``method`` stands for its name, an overlay for what it holds."""
+    if key not in OVERLAYS:
+        return [f"{GROUPS[key][0]}.name"] if key in GROUPS else [key]
+    chosen = hydra_config.runtime.choices.get(key)
+    names = [] if chosen is None else names_set_by(key, chosen)
+    # A recipe says how to train; beyond training, of overlays only the trainer's part counts (debug=fast).
+    return names if run.config["mode"] == "fit" else [name for name in names if name.startswith("trainer.")]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from conf.schema import GROUPS, HERE, SECTIONS, RunOptions
+from conf.schema import GROUPS, HERE, OVERLAYS, SECTIONS, RunOptions
 from gcp.options import Options
 
 USAGE = """[bold]Global covariance pooling with differentiable spectral layers[/bold]
@@ -17,12 +17,14 @@ USAGE = """[bold]Global covariance pooling with differentiable spectral layers[/
   python run.py method=taylor method.degree=50    another method, one of its options
   python run.py backbone=resnet50 dataset=textures
   python run.py -m method=pade,taylor seed=0,1,2  every combination, one after the other
+  python run.py recipe=hybrid_digits              one method first, another one for the rest
   python run.py mode=test ckpt_path=last          test the newest run again
+  python run.py mode=export ckpt_path=last        its network as a file; export.format=torch|onnx|both
+  python run.py mode=predict ckpt_path=last data.path=DIR   classify images
 
 Choose a name of a group with group=name, set an option with section.option=value.
 Hydra's own options: --cfg job shows the configuration, --config-dir adds a folder of your own, --hydra-help lists more.
 """
-OVERLAYS = {"sweep": "several runs", "debug": "short runs that find mistakes"}
 
 
 def show() -> None:

@@ -20,10 +20,14 @@ def check(config: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     _build("", RunOptions, {name: plain[name] for name in option_names(RunOptions)})
-    if plain["mode"] == "test" and plain["ckpt_path"] is None:
-        raise OptionError("mode=test needs ckpt_path: a checkpoint, a run directory, or last")
-    if plain["mode"] == "test" and plain["ckpt_classifier"] == "new":
-        raise OptionError("mode=test needs the checkpoint's classifier: leave out ckpt_classifier=new, or use mode=fit")
+    if plain["mode"] != "fit" and plain["ckpt_path"] is None:
+        raise OptionError(f"mode={plain['mode']} needs ckpt_path: a checkpoint, a run directory, or last")
+    if plain["mode"] == "predict" and plain["data"]["path"] is None:
+        raise OptionError("mode=predict needs data.path: an image, or a folder of images")
+    if plain["mode"] != "fit" and plain["ckpt_classifier"] == "new":
+        raise OptionError(
+            f"mode={plain['mode']} needs the checkpoint's classifier: leave out ckpt_classifier=new, or use mode=fit"
+        )
     for section, registry in GROUPS.values():
         values = dict(plain[section])
         entry = registry.get(values.pop("name"))

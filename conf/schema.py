@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from datamodules.datasets import DATASETS
 from gcp.backbones.registry import BACKBONES
 from gcp.methods import METHODS
 from gcp.options import Options, option
-from lightning_modules.settings import LOGGERS, OPTIMIZERS, SCHEDULES, CallbackOptions, TrainerOptions
+from lightning_modules.settings import (
+    LOGGERS,
+    OPTIMIZERS,
+    SCHEDULES,
+    CallbackOptions,
+    ExportOptions,
+    SwitchOptions,
+    TrainerOptions,
+)
 
 HERE = Path(__file__).parent
-MODES = ("fit", "test")
+MODES = ("fit", "test", "export", "predict")
 
 # Group of the command line, section of the configuration it fills, and the registry its names come from.
 GROUPS: dict[str, tuple[str, Any]] = {
@@ -30,18 +38,34 @@ GROUPS: dict[str, tuple[str, Any]] = {
 # Types of the options `register` adds to those of a method or a backbone, where an integer or none is not it.
 ADDED_TYPES: dict[str, Any] = {"hidden": list[int] | None}
 # Sections with one option class each.
-SECTIONS: dict[str, type[Options]] = {"trainer": TrainerOptions, "callbacks": CallbackOptions}
+SECTIONS: dict[str, type[Options]] = {
+    "trainer": TrainerOptions,
+    "callbacks": CallbackOptions,
+    "switch": SwitchOptions,
+    "export": ExportOptions,
+}
+# Groups whose files lie over the others, and what they are for.
+OVERLAYS = {
+    "recipe": "whole experiments",
+    "sweep": "several runs",
+    "debug": "short runs that find mistakes",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions(Options):
     """Options of a run as a whole."""
 
-    mode: str = option("fit", "fit: train, then test the best checkpoint; test: test ckpt_path", choices=MODES)
+    mode: str = option(
+        "fit",
+        "fit: train, then test the best checkpoint; of ckpt_path: test; export: a file that runs without this project; "
+        "predict: classify the images of data.path",
+        choices=MODES,
+    )
     seed: int = option(0, "seed of every random generator", minimum=0)
     ckpt_path: str | None = option(
         None,
-        "checkpoint or run directory to test or to go on from, or a published checkpoint to test or to start from; "
+        "checkpoint or run directory to use or to go on from, or a published checkpoint to use or to start from; "
         "last: the newest under outputs/, or in hydra.run.dir",
     )
     ckpt_triangle: str = option(
@@ -93,12 +117,19 @@ def schema_of(options: type[Options], **extra: Any) -> type:
     for field in dataclasses.fields(options):
         default = {"default": field.default, "default_factory": field.default_factory}
         given = {key: value for key, value in default.items() if value is not dataclasses.MISSING}
+        if get_origin(hints[field.name]) is dict:
+            given = {"default_factory": _open}
         fields.append((field.name, hints[field.name], dataclasses.field(**given)))
     return dataclasses.make_dataclass(options.__name__, fields)
 
 
 def _sections() -> list[str]:
     return [*(section for section, _ in GROUPS.values()), *SECTIONS]
+
+
+def _open() -> DictConfig:
+    """An empty mapping that takes any key, where the rest of the configuration takes known ones only."""
+    return OmegaConf.create({}, flags={"struct": False})
 
 
 def _type_of(name: str, value: Any) -> Any:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.datasets import DataOptions
 from datamodules.loader import ResumableLoader
+from datamodules.preprocessing import Preprocessing
 from datamodules.sampler import EpochSampler
 from datamodules.seeding import private_generator
 from datamodules.splits import Splits
@@ -44,6 +45,11 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     @abstractmethod
     def make_splits(self) -> Splits:
         """Read or generate the images; called once, by the first ``setup``."""
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How pictures from elsewhere become images of this dataset, after ``setup``; none: it does not say."""
+        return None
 
     @property
     def num_classes(self) -> int:

@@ -23,6 +23,7 @@ class DataOptions(Options):
     image_size: int = option(64, "height and width of the images in pixels", minimum=1)
     seed: int = option(0, "seed of the order of the training images; the run sets it", minimum=0)
     pin_memory: bool = option(False, "copy batches into page-locked memory, for faster transfers to a GPU")
+    path: str | None = option(None, "image, or folder of images, that mode=predict classifies")
 
 
 @dataclass(frozen=True)

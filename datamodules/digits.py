@@ -9,9 +9,11 @@ from sklearn.datasets import load_digits
 from torch.utils.data import TensorDataset
 
 from datamodules.base import ImageDataModule
+from datamodules.preprocessing import Preprocessing
 from datamodules.splits import Splits, stratified_split
 
 FRACTIONS = (0.6, 0.2, 0.2)
+INK = 16  # the largest grey value
 
 
 class DigitsDataModule(ImageDataModule):
@@ -27,6 +29,12 @@ class DigitsDataModule(ImageDataModule):
         """The digits "0" to "9"."""
         return [str(digit) for digit in range(10)]
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """White ink on black, like the digits; constants of the training part."""
+        mean, std = self._constants
+        return Preprocessing(self.options.image_size, self.class_names, [mean / INK] * 3, [std / INK] * 3)
+
     def make_splits(self) -> Splits:
         """Enlarge, divide and normalise; the three channels share one plane of memory."""
         digits = load_digits()
@@ -36,5 +44,6 @@ class DigitsDataModule(ImageDataModule):
         labels = torch.from_numpy(digits.target.astype(np.int64))
         parts = [torch.from_numpy(part) for part in stratified_split(digits.target, FRACTIONS)]
         std, mean = torch.std_mean(grey[parts[0]])
+        self._constants = (mean.item(), std.item())
         grey = (grey - mean) / std
         return Splits(*(TensorDataset(grey[part].expand(-1, 3, -1, -1), labels[part]) for part in parts))

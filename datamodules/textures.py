@@ -15,6 +15,7 @@ from torch.utils.data import TensorDataset
 
 from datamodules.base import ImageDataModule
 from datamodules.datasets import TexturesOptions
+from datamodules.preprocessing import Preprocessing
 from datamodules.seeding import private_generator
 from datamodules.splits import Splits
 
@@ -39,6 +40,11 @@ class TexturesDataModule(ImageDataModule):
         """Colour and direction of each class: "colour0-horizontal", "colour0-vertical", "colour1-horizontal", ..."""
         directions = ("horizontal", "vertical")
         return [f"colour{k // DIRECTIONS}-{directions[k % DIRECTIONS]}" for k in range(self.options.classes)]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Every channel of every image has mean 0 and variance 1."""
+        return Preprocessing(self.options.image_size, self.class_names, mean=None, std=None)
 
     def make_splits(self) -> Splits:
         """Generate the three parts; labels go round, so the first batches hold every class."""

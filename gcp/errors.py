@@ -53,6 +53,10 @@ class SampleError(GCPError, ArithmeticError):
         self.samples = samples
 
 
+class ExportError(GCPError, RuntimeError):
+    """A network that cannot be written in a format, or an exported file that computes something else."""
+
+
 class NonFiniteError(SampleError):
     """NaN or infinity where finite numbers are needed."""
 

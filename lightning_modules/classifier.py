@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
@@ -18,6 +18,9 @@ from gcp.options import make_options
 from gcp.registry import Registry, resolve
 from gcp.spectral.failures import FAILURES
 from lightning_modules.settings import OPTIMIZERS, SCHEDULES, Entry
+
+if TYPE_CHECKING:
+    from datamodules.pictures import PictureBatch
 
 STAGES = ("train", "val", "test")
 
@@ -80,6 +83,12 @@ class Classifier(pl.LightningModule):
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Metrics of a test batch."""
         self._step(batch, batch_idx, "test")
+
+    def predict_step(self, batch: PictureBatch, batch_idx: int) -> tuple[Tensor, PictureBatch]:
+        """Probabilities (n, num_classes) of the pictures that could be read, and their files."""
+        images = batch.images
+        probabilities = self(images).softmax(-1) if len(images) else images.new_empty(0, self.hparams["num_classes"])
+        return probabilities, batch._replace(images=images[:0])
 
     def on_fit_start(self) -> None:
         """Count repaired decompositions from here."""

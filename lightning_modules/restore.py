@@ -12,12 +12,13 @@ from gcp.checkpoints.reading import read_file
 from gcp.errors import CheckpointError
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint
 from lightning_modules.run import Run
+from lightning_modules.switching import as_saved
 
 # Sections an override may not contradict: the network, and when training goes on also what the optimizer's state holds.
 NETWORK = ("method", "backbone", "data.name")
 TRAINING = ("optimizer", "schedule", "seed")
 # Sections that are the new run's own.
-OWN = ("mode", "ckpt_path", "ckpt_triangle", "ckpt_classifier", "plugins", "logger")
+OWN = ("mode", "ckpt_path", "ckpt_triangle", "ckpt_classifier", "plugins", "logger", "export")
 
 
 def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path = Path("outputs")) -> Run:
@@ -35,7 +36,10 @@ def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path 
         raise CheckpointError(
             f"ckpt_triangle and ckpt_classifier are for published checkpoints; {path} was written by run.py"
         )
-    config = merge(run.config, contents[ConfigInCheckpoint.KEY], explicit, training)
+    stored = contents[ConfigInCheckpoint.KEY]
+    if not training:
+        stored = as_saved(stored, contents)
+    config = merge(run.config, stored, explicit, training)
     return Run(run.directory, {**config, "ckpt_path": str(path)}, contents["global_step"] if training else None)
 
 
@@ -109,7 +113,7 @@ def merge(config: Mapping[str, Any], stored: Mapping[str, Any], explicit: list[s
         *sections, key = name.split(".")
         target = merged
         for section in sections:
-            target = target[section]
+            target = target.setdefault(section, {})
         target[key] = copy.deepcopy(_at(config, name))
     return without_pretrained(merged)
 

@@ -45,5 +45,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """METHOD-BACKBONE-DATASET-sSEED."""
-        return f"{self.method}-{self.backbone}-{self.dataset}-s{self.seed}"
+        """METHOD-BACKBONE-DATASET-sSEED; a hybrid run has FIRST+SECOND for METHOD."""
+        second = self.config.get("switch", {}).get("to")
+        method = self.method if second is None else f"{self.method}+{second}"
+        return f"{method}-{self.backbone}-{self.dataset}-s{self.seed}"

@@ -7,6 +7,7 @@ import shlex
 
 import pytest
 import torch
+from PIL import Image
 
 import gcp
 from gcp.backbones.registry import BACKBONES
@@ -33,6 +34,8 @@ def test_the_set_up_commands_are_those_of_ci():
 
 def test_the_commands_run(cli, tmp_path):
     assert len(COMMANDS) >= 8
+    (tmp_path / "pictures").mkdir()  # the folder of the reader's own that mode=predict is shown
+    Image.new("L", (8, 8)).save(tmp_path / "pictures/black.png")
     for command in COMMANDS:
         arguments = shlex.split(command)[2:]
         if any(large in arguments for large in LARGE):

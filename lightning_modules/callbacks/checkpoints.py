@@ -39,15 +39,23 @@ class LastCheckpoint(ModelCheckpoint):
 
 
 class ConfigInCheckpoint(Callback):
-    """Writes the run's resolved configuration into each checkpoint, from which ``mode=test`` rebuilds the network."""
+    """Writes what the other modes need into each checkpoint.
+
+    Args:
+        config: the run's resolved configuration, from which ``mode=test`` rebuilds the network.
+        preprocessing: `Preprocessing.plain` of the dataset, with which ``mode=predict`` reads pictures; none: unknown.
+    """
 
     KEY = "config"
+    PREPROCESSING = "preprocessing"
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], preprocessing: dict[str, Any] | None = None) -> None:
         self.config = config
+        self.preprocessing = preprocessing
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the configuration."""
+        """Add them."""
         checkpoint[self.KEY] = self.config
+        checkpoint[self.PREPROCESSING] = self.preprocessing

@@ -15,15 +15,19 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from datamodules.base import ImageDataModule
 from datamodules.datasets import create_datamodule
+from datamodules.preprocessing import Preprocessing
 from gcp.backbones.factory import feature_map_size
 from gcp.checkpoints.loading import load_reference_checkpoint
-from gcp.errors import CheckpointError, OptionError
+from gcp.errors import CheckpointError, DataError, OptionError
 from gcp.options import make_options
 from gcp.registry import resolve
+from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint
+from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.classifier import Classifier
 from lightning_modules.restore import read
 from lightning_modules.run import Run
-from lightning_modules.settings import LOGGERS, CallbackOptions
+from lightning_modules.settings import LOGGERS, CallbackOptions, SwitchOptions
+from lightning_modules.switching import method_in, set_method
 
 
 def build_data(run: Run) -> ImageDataModule:
@@ -36,10 +40,39 @@ def build_data(run: Run) -> ImageDataModule:
 
 def build_classifier(run: Run, data: ImageDataModule) -> Classifier:
     """The network for this dataset. Raises ShapeError if the images are too small for it."""
-    sections = ("backbone", "method", "optimizer", "schedule")
-    module = Classifier(num_classes=data.num_classes, **{section: run.config[section] for section in sections})
+    module = _classifier(run, data.num_classes)
     feature_map_size(module.model.features, run.config["data"]["image_size"])
     return module
+
+
+def trained_classifier(run: Run, checkpoint: dict[str, Any]) -> Classifier:
+    """The network of a checkpoint, in evaluation mode, without its dataset.
+
+    Raises CheckpointError if the weights are of another network than the configuration.
+    """
+    module = _classifier(run, int(checkpoint[Classifier.CHECKPOINT_HYPER_PARAMS_KEY]["num_classes"]))
+    load_weights(module, checkpoint, Path(run.config["ckpt_path"]))
+    return module.eval()
+
+
+def stored_preprocessing(checkpoint: dict[str, Any]) -> Preprocessing | None:
+    """What the network's images looked like, if the checkpoint says."""
+    plain = checkpoint.get(ConfigInCheckpoint.PREPROCESSING)
+    return None if plain is None else Preprocessing(**plain)
+
+
+def preprocessing_of(run: Run, checkpoint: dict[str, Any]) -> Preprocessing:
+    """What the network's images looked like: from the checkpoint, or else from the dataset itself.
+
+    Raises DataError if neither says.
+    """
+    found = stored_preprocessing(checkpoint) or build_data(run).preprocessing
+    if found is None:
+        raise DataError(
+            f"the dataset '{run.dataset}' does not say how its images are normalised, so pictures cannot be made like "
+            "them; give its data module the property preprocessing"
+        )
+    return found
 
 
 def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
@@ -97,8 +130,25 @@ def load_checkpoint(module: Classifier, run: Run) -> None:
         load_weights(module, read(path), path)
 
 
+def build_switch(run: Run, module: Classifier) -> list[MethodSwitch]:
+    """The callback of hybrid training, in a list that is empty if the run has one method."""
+    options = make_options(SwitchOptions, run.config.get("switch", {}), "section 'switch'")
+    return [] if options.to is None else [MethodSwitch(module, options)]
+
+
+def _classifier(run: Run, num_classes: int) -> Classifier:
+    sections = ("backbone", "method", "optimizer", "schedule")
+    return Classifier(num_classes=num_classes, **{section: run.config[section] for section in sections})
+
+
 def load_weights(module: Classifier, checkpoint: dict[str, Any], path: Path) -> None:
-    """Load the network of a checkpoint. Raises CheckpointError if it is of another architecture."""
+    """Load the network of a checkpoint, with its method if the run switched between two.
+
+    Raises CheckpointError if it is of another architecture.
+    """
+    method = method_in(checkpoint)
+    if method is not None and method != module.hparams["method"]:
+        set_method(module, method)
     try:
         module.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:

@@ -16,6 +16,7 @@ from lightning_modules.job import InterruptedRunError
 from lightning_modules.modes.building import (
     build_classifier,
     build_data,
+    build_switch,
     build_trainer,
     callback_options,
     count_parameters,
@@ -34,13 +35,15 @@ def run(run: Run, summary: Summary) -> None:
     pl.seed_everything(run.seed, workers=True, verbose=False)
     data = build_data(run)
     module = build_classifier(run, data)
+    switch = build_switch(run, module)
     if run.config["ckpt_path"] is not None:
         load_checkpoint(module, run)
     options = callback_options(run)
     throughput = Throughput()
     best = best_checkpoint(run.directory / "checkpoints", options)
     last = LastCheckpoint(run.directory / "checkpoints")
-    callbacks: list[Callback] = [throughput, ConfigInCheckpoint(run.config), best, last]
+    preprocessing = data.preprocessing and data.preprocessing.plain()
+    callbacks: list[Callback] = [throughput, *switch, ConfigInCheckpoint(run.config, preprocessing), best, last]
     if options.log_learning_rate:
         callbacks.append(LearningRateMonitor())
     trainer = build_trainer(run, callbacks)
@@ -53,6 +56,7 @@ def run(run: Run, summary: Summary) -> None:
             train_seconds=throughput.seconds,
             images_per_second=throughput.images_per_second,
             **{"val/acc1": _accuracy(best, trainer)},
+            **{name: value for each in switch for name, value in each.facts.items()},
         )
     if best.best_model_path:
         load_weights(module, read(Path(best.best_model_path)), Path(best.best_model_path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.table import Table
 
@@ -10,13 +12,10 @@ from lightning_modules.summary import Summary
 
 
 def show(run: Run, summary: Summary) -> None:
-    """Print method, data, results, time and where the files are."""
+    """Print method, data, results and time of training and testing."""
     fields = summary.fields
-    table = Table(title=run.name, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     rows = {
-        "method": run.method,
-        "backbone": run.backbone,
-        "data": run.dataset,
+        "method": _methods(run, fields.get("switch/epoch")),
         "parameters": _format(fields["params"], ",d"),
         "epochs": _format(fields["epochs"], "d"),
         "validation accuracy": _format(fields["val/acc1"], ".2%"),
@@ -26,12 +25,24 @@ def show(run: Run, summary: Summary) -> None:
         "training time": _format(fields["train_seconds"], ".1f", " s"),
         "images per second": _format(fields["images_per_second"], ".0f"),
     }
-    for name, value in rows.items():
+    show_rows(run, rows)
+
+
+def show_rows(run: Run, rows: Mapping[str, str | None]) -> None:
+    """Print method, backbone and data, the ``rows`` that have a value, and where the files are."""
+    table = Table(title=run.name, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    known = {"method": run.method, "backbone": run.backbone, "data": run.dataset}
+    for name, value in {**known, **rows}.items():
         if value is not None:
             table.add_row(name, value)
     console = Console()
     console.print(table, highlight=False)
     console.print(f"files                 {run.directory}", highlight=False, soft_wrap=True)  # a path to copy: one line
+
+
+def _methods(run: Run, switched: int | None) -> str:
+    second = run.config.get("switch", {}).get("to")
+    return run.method if second is None or switched is None else f"{run.method}, {second} from epoch {switched}"
 
 
 def _format(value: float | None, pattern: str, unit: str = "") -> str | None:

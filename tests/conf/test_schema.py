@@ -6,10 +6,12 @@ import dataclasses
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ValidationError
 
 from conf.options import check
+from conf.overlays import names_set_by
 from conf.schema import GROUPS, HERE, register, schema_of
 from gcp.errors import OptionError
 from gcp.options import Options, option, option_names
@@ -52,9 +54,28 @@ def test_the_seed_of_the_run_is_the_seed_of_the_data():
     assert check(composed("seed=7"))["data"]["seed"] == 7
 
 
-@pytest.mark.parametrize("overlay", ["debug=fast", "debug=overfit"])
+@pytest.mark.parametrize("overlay", ["debug=fast", "debug=overfit", "recipe=hybrid_digits"])
 def test_overlays_compose(overlay):
     check(composed(overlay))
+
+
+def test_a_recipe_sets_defaults_and_the_command_line_has_the_last_word():
+    recipe = check(composed("recipe=hybrid_digits"))
+    assert (recipe["switch"]["to"], recipe["schedule"]["milestones"]) == ("pade", [6, 9])
+    changed = check(composed("recipe=hybrid_digits", "method=taylor", "schedule.milestones=[2]"))
+    assert (changed["method"]["name"], changed["schedule"]["milestones"]) == ("taylor", [2])
+
+
+def test_an_overlay_that_does_not_exist_is_refused():
+    with pytest.raises(MissingConfigException):
+        composed("debug=fats")
+
+
+def test_the_names_an_overlay_sets():
+    with initialize_config_dir(config_dir=str(HERE), version_base="1.3"):
+        names = names_set_by("recipe", "hybrid_digits")
+        assert set(names) >= {"method.name", "data.name", "switch.to", "trainer.max_epochs", "schedule.milestones"}
+        assert not any(name.startswith("hydra") for name in names_set_by("sweep", "methods"))
 
 
 @pytest.mark.parametrize(
@@ -66,6 +87,9 @@ def test_overlays_compose(overlay):
         (["trainer.max_epochs=0"], "trainer.max_epochs must be at least 1"),
         (["schedule.milestones=[3,-1]"], "schedule.milestones must be at least 0"),
         (["mode=test"], "mode=test needs ckpt_path"),
+        (["mode=predict", "ckpt_path=x"], "mode=predict needs data.path"),
+        (["export.format=tflite"], "export.format must be one of"),
+        (["switch.condition=1"], "switch.condition must be greater than 1"),
         (["logger=wandb", "logger.mode=sometimes"], "logger.mode must be one of"),
     ],
 )

@@ -1,0 +1,79 @@
+"""Pictures from files, for a network that is trained: finding, reading, batching them."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms.functional import to_tensor
+
+from datamodules.preprocessing import Preprocessing
+from gcp.errors import DataError
+
+ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+
+class PictureBatch(NamedTuple):
+    """Pictures that could be read, and those that could not.
+
+    Attributes:
+        images: (n, 3, H, W), n may be 0.
+        files: the n files they are from.
+        failures: the other files, each with the reason.
+    """
+
+    images: Tensor
+    files: list[str]
+    failures: list[tuple[str, str]]
+
+
+def find_pictures(path: Path) -> list[Path]:
+    """The file ``path``, or the files in that folder and below whose ending is one of a picture, in order of name.
+
+    Raises DataError if there is none.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"data.path={path} is neither an image nor a folder; give one that exists")
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
+    if not found:
+        raise DataError(f"the folder data.path={path} holds no images ({', '.join(sorted(ENDINGS))})")
+    return found
+
+
+class Pictures(Dataset[PictureBatch]):
+    """Files as batches of one picture, which `join` puts together; what cannot be read is a batch of none."""
+
+    def __init__(self, files: list[Path], preprocessing: Preprocessing) -> None:
+        self.files = files
+        self.preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, position: int) -> PictureBatch:
+        file = self.files[position]
+        try:
+            with Image.open(file) as picture:
+                image = to_tensor(ImageOps.exif_transpose(picture).convert("RGB"))
+        except UnidentifiedImageError:
+            return PictureBatch(self._none(), [], [(str(file), "not an image")])
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return PictureBatch(self._none(), [], [(str(file), str(error).split("\n")[0])])
+        return PictureBatch(self.preprocessing(image)[None], [str(file)], [])
+
+    def _none(self) -> Tensor:
+        size = self.preprocessing.image_size
+        return torch.empty(0, 3, size, size)
+
+
+def join(batches: list[PictureBatch]) -> PictureBatch:
+    """One batch of several; the ``collate_fn`` of a loader."""
+    images, files, failures = zip(*batches, strict=True)
+    return PictureBatch(torch.cat(images), list(chain(*files)), list(chain(*failures)))

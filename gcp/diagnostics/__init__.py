@@ -1,0 +1,1 @@
+"""Measurements of covariances and spectra that change nothing."""

@@ -1,0 +1,78 @@
+"""``mode=export``: the network of a checkpoint as files that run without this project, checked against it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gcp.errors import ExportError
+from gcp.methods import METHODS
+from gcp.options import make_options
+from lightning_modules.exporting import onnx, program
+from lightning_modules.modes.building import count_parameters, stored_preprocessing, trained_classifier
+from lightning_modules.modes.table import show_rows
+from lightning_modules.restore import read
+from lightning_modules.run import Run
+from lightning_modules.settings import ExportOptions
+from lightning_modules.summary import Summary
+
+FORMATS = {"torch": program, "onnx": onnx}
+INPUT_FILE = "input.json"  # size and normalisation of the images, names of the classes
+TOLERANCE = 1e-3  # of the largest logit: beyond rounding
+
+
+def run(run: Run, summary: Summary) -> None:
+    """Write, load, compare, report.
+
+    Raises:
+        ExportError: a format that cannot hold the network, or a file whose logits differ from the network's.
+        MissingDependencyError: see `onnx.check`.
+    """
+    options = make_options(ExportOptions, run.config["export"], "section 'export'")
+    chosen = [name for name in FORMATS if options.format in (name, "both")]
+    if "onnx" in chosen:
+        onnx.check(run.method, decomposes=METHODS.get(run.method).kernel is not None)
+    checkpoint = read(Path(run.config["ckpt_path"]))
+    module = trained_classifier(run, checkpoint)
+    preprocessing = stored_preprocessing(checkpoint)
+    summary.update(params=count_parameters(module), ckpt_path=run.config["ckpt_path"])
+    if preprocessing is not None:
+        (run.directory / INPUT_FILE).write_text(json.dumps(preprocessing.plain(), indent=2) + "\n")
+    size = run.config["data"]["image_size"]
+    generator = torch.Generator().manual_seed(run.seed)
+    images = torch.randn(3, 3, size, size, generator=generator)
+    rows: dict[str, str | None] = {}
+    for name in chosen:
+        path = run.directory / FORMATS[name].FILE
+        FORMATS[name].write(module.model, images[:2], path)
+        exported = FORMATS[name].load(path)
+        if exported is None:
+            print(f"{path} was not run: {onnx.EXTRA}, which has onnxruntime", file=sys.stderr)
+        difference = None if exported is None else largest_difference(exported, module.model, images, path)
+        summary.update(**{f"export/{name}": path.name, f"export/{name}_difference": difference})
+        rows[path.name] = "not checked" if difference is None else f"largest difference of a logit {difference:.1e}"
+    show_rows(run, rows)
+
+
+@torch.no_grad()
+def largest_difference(exported: Callable[[Tensor], Tensor], model: nn.Module, images: Tensor, path: Path) -> float:
+    """Largest difference between the logits of the two, for batches of one and of all ``images``.
+
+    Raises ExportError if it is more than rounding.
+    """
+    largest = 0.0
+    for batch in (images[:1], images):
+        expected = model(batch)
+        difference = (exported(batch) - expected).abs().max().item()
+        if not difference <= TOLERANCE * max(1.0, expected.abs().max().item()):
+            raise ExportError(
+                f"{path} gives logits that differ by {difference:.1e} from the network's for a batch of {len(batch)}; "
+                "do not use it"
+            )
+        largest = max(largest, difference)
+    return largest

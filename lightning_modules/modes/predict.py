@@ -1,0 +1,64 @@
+"""``mode=predict``: classes and probabilities of pictures, in predictions.csv."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import sys
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+
+from datamodules.pictures import Pictures, find_pictures, join
+from gcp.errors import DataError
+from lightning_modules.modes.building import build_trainer, count_parameters, preprocessing_of, trained_classifier
+from lightning_modules.modes.table import show_rows
+from lightning_modules.restore import read
+from lightning_modules.run import Run
+from lightning_modules.summary import Summary
+
+FILE = "predictions.csv"
+SHOWN = 10  # unreadable files that are named one by one
+
+
+def run(run: Run, summary: Summary) -> None:
+    """Classify the pictures of ``data.path``; those that cannot be read are named and left out.
+
+    Raises:
+        DataError: no pictures, none that can be read, or a dataset that does not say how its images are normalised.
+    """
+    options = run.config["data"]
+    files = find_pictures(Path(options["path"]))
+    checkpoint = read(Path(run.config["ckpt_path"]))
+    module = trained_classifier(run, checkpoint)
+    preprocessing = preprocessing_of(run, checkpoint)
+    size = options.get("eval_batch_size") or options["batch_size"]
+    pictures = Pictures(files, preprocessing)
+    loader = DataLoader(pictures, size, collate_fn=join, num_workers=options["num_workers"])
+    # One device: with several, each would see a share of the pictures, some of them twice.
+    alone = {**run.config["trainer"], "devices": 1, "num_nodes": 1, "strategy": "auto"}
+    trainer = build_trainer(dataclasses.replace(run, config={**run.config, "trainer": alone}), callbacks=[])
+    results = trainer.predict(module, loader)
+    assert results is not None
+    failures = [failure for _, batch in results for failure in batch.failures]
+    _report(failures)
+    if len(failures) == len(files):
+        raise DataError(f"none of the {len(files)} files in data.path={options['path']} is a readable image")
+    with (run.directory / FILE).open("w", newline="") as target:
+        writer = csv.writer(target)
+        writer.writerow(["file", "class", "probability"])
+        for probabilities, batch in results:
+            best = probabilities.max(-1)
+            for file, value, label in zip(batch.files, best.values.tolist(), best.indices.tolist(), strict=True):
+                writer.writerow([file, preprocessing.class_names[label], f"{value:.6f}"])
+    counts = {"predict/images": len(files) - len(failures), "predict/unreadable": len(failures)}
+    summary.update(params=count_parameters(module), ckpt_path=run.config["ckpt_path"], **counts)
+    rows = {"images": str(counts["predict/images"]), "unreadable": str(len(failures)) if failures else None}
+    show_rows(run, {**rows, "predictions": FILE})
+
+
+def _report(failures: list[tuple[str, str]]) -> None:
+    for file, reason in failures[:SHOWN]:
+        print(f"left out {file}: {reason}", file=sys.stderr)
+    if len(failures) > SHOWN:
+        print(f"left out {len(failures) - SHOWN} more files that are no readable images", file=sys.stderr)

@@ -1,0 +1,80 @@
+"""Exchanging the pooling method of a network that has been built, and telling which one a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from gcp.errors import OptionError
+from gcp.model import PoolingNetwork
+from gcp.pooling.factory import create_pooling
+from gcp.pooling.reduction import ReducedPooling
+from lightning_modules.classifier import Classifier
+from lightning_modules.settings import SwitchOptions
+
+
+def second_method(first: Mapping[str, Any], options: SwitchOptions) -> dict[str, Any]:
+    """What the section `method` says after the switch; the channel reduction is that of the ``first``."""
+    reduction = {key: value for key, value in first.items() if key == "reduced_channels"}
+    return {"name": options.to, **reduction, **options.options}
+
+
+def pooling_of(model: PoolingNetwork) -> nn.Module:
+    """The pooling layer, behind the channel reduction if there is one."""
+    representation = model.representation
+    return representation.pooling if isinstance(representation, ReducedPooling) else representation
+
+
+def new_pooling(model: PoolingNetwork, method: Mapping[str, Any]) -> nn.Module:
+    """A pooling layer that can take the place of the model's.
+
+    Raises:
+        OptionError: it gives another number of features, or one of the two layers has trained parameters.
+    """
+    options = {key: value for key, value in method.items() if key not in ("name", "reduced_channels")}
+    present, name = pooling_of(model), method["name"]
+    pooling = create_pooling(name, _pooled_channels(model), **options)
+    if pooling.out_features != present.out_features:
+        raise OptionError(
+            f"switch.to={name} gives {pooling.out_features} features where the first method gives "
+            f"{present.out_features}, so the classifier could not be kept; choose methods that agree"
+        )
+    if any(True for layer in (present, pooling) for _ in layer.parameters()):
+        raise OptionError(
+            f"switch.to={name}: a method with parameters of its own cannot be switched from or to, because the "
+            "optimizer's state would no longer fit; choose methods without"
+        )
+    parameter = next(model.classifier.parameters())
+    return pooling.to(parameter.device, parameter.dtype).train(present.training)
+
+
+def set_method(module: Classifier, method: Mapping[str, Any]) -> None:
+    """Let ``module`` pool by ``method``; all parameters stay the objects they are. Raises as `new_pooling`."""
+    pooling = new_pooling(module.model, method)
+    if isinstance(module.model.representation, ReducedPooling):
+        module.model.representation.pooling = pooling
+    else:
+        module.model.representation = pooling
+    module.hparams["method"] = dict(method)
+
+
+def method_in(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The method of the network in a checkpoint of ours, after a switch the second one; none in others."""
+    hyperparameters = checkpoint.get(Classifier.CHECKPOINT_HYPER_PARAMS_KEY, {})
+    method = hyperparameters.get("method")
+    return None if method is None else dict(method)
+
+
+def as_saved(config: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the network in a checkpoint: that of its run, ``config``, with the method of the moment."""
+    method = method_in(checkpoint)
+    return {**config} if method is None else {**config, "method": method, "switch": {}}
+
+
+def _pooled_channels(model: PoolingNetwork) -> int:
+    if isinstance(model.representation, ReducedPooling):
+        convolution = model.representation.reduction[0]  # type: ignore[index]
+        return int(convolution.out_channels)
+    return int(model.features.num_features)  # type: ignore[arg-type]
