@@ -88,9 +88,11 @@ def restored(run: Run, hydra_config: DictConfig) -> Run:
     """The run as the checkpoint of ``ckpt_path`` has it, with the overrides of the command line on top."""
     from lightning_modules.restore import restore
 
-    sections = {group: section for group, (section, _) in GROUPS.items()}
+    groups = {group: f"{section}.name" for group, (section, _) in GROUPS.items()}
     chosen = OverridesParser.create().parse_overrides(list(hydra_config.overrides.task))
-    names = [sections.get(override.key_or_group, override.key_or_group) for override in chosen]
+    names = [groups.get(override.key_or_group, override.key_or_group) for override in chosen]
+    # What is neither a group nor a key is an overlay (debug=fast), which acts on the trainer.
+    names = [name if name.split(".")[0] in run.config else "trainer" for name in names]
     named = any(text.startswith("hydra.run.dir=") for text in hydra_config.overrides.hydra)
     return restore(run, names, directory_given=named)
 

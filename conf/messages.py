@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from conf.schema import GROUPS
@@ -33,6 +33,8 @@ def sentence(error: BaseException) -> str:
         override = _NO_GROUP.search(str(link))
         if override:
             return _unknown_group(override.group(1))
+        if isinstance(link, OverrideParseException):
+            return f"cannot read the argument '{link.override}'; arguments are group=name or section.option=value"
     return _first_line(chain[0])
 
 
@@ -49,7 +51,7 @@ def _unknown_key(error: OmegaConfBaseException) -> str:
     known = [field.name for field in dataclasses.fields(error.object_type)] if _is_schema(error.object_type) else []
     text = f"unknown option {full_key}{nearest(key, known)}"
     if known:
-        text += f"; {section or 'the command line'} takes: {', '.join(known)}"
+        text += f"; {section or 'the command line'} takes: {', '.join(name for name in known if name != 'name')}"
     owners = _owners(section, key)
     return f"{text} ({key} is an option of {', '.join(owners)})" if owners else text
 

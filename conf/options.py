@@ -20,6 +20,8 @@ def check(config: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     _build("", RunOptions, {name: plain[name] for name in option_names(RunOptions)})
+    if plain["mode"] == "test" and plain["ckpt_path"] is None:
+        raise OptionError("mode=test needs ckpt_path: a checkpoint, a run directory, or last")
     for section, registry in GROUPS.values():
         values = dict(plain[section])
         entry = registry.get(values.pop("name"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import wandb
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from wandb.errors import CommError, UsageError
 
 from lightning_modules.run import Run
@@ -42,19 +43,15 @@ def _start(run: Run, options: WandbOptions) -> Any:
         "config": run.config,
     }
     if mode == "online":
+        patience = wandb.Settings(quiet=True, init_timeout=options.timeout, login_timeout=options.timeout)
         try:
-            patience = wandb.Settings(init_timeout=options.timeout, login_timeout=options.timeout)
             return wandb.init(mode=mode, settings=patience, **arguments)
         except (CommError, UsageError, TimeoutError) as error:
-            wandb.teardown()
-            if options.mode == "online" or os.environ.get("WANDB_MODE"):
-                reason = f"the service did not take the run ({error})"
-            else:
-                reason = f"the service did not answer ({str(error).splitlines()[0]})"
-            mode = "offline"
-    experiment = wandb.init(mode=mode, **arguments)
+            wandb.teardown()  # what init started keeps trying otherwise
+            mode, reason = "offline", f"the service did not take the run ({str(error).splitlines()[0]})"
+    experiment = wandb.init(mode=mode, settings=wandb.Settings(quiet=True), **arguments)
     if mode == "offline":
-        rank_zero_info(f"W&B: offline, because {reason}; upload later with: wandb sync {experiment.dir}/..")
+        print(f"W&B is offline: {reason}; upload later: wandb sync {experiment.settings.sync_dir}", file=sys.stderr)
     return experiment
 
 

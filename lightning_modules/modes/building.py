@@ -11,11 +11,12 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from datamodules.base import ImageDataModule
 from datamodules.datasets import create_datamodule
 from gcp.backbones.factory import feature_map_size
-from gcp.errors import CheckpointError
+from gcp.errors import CheckpointError, OptionError
 from gcp.options import make_options
 from gcp.registry import resolve
 from lightning_modules.classifier import Classifier
@@ -45,17 +46,22 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # in-memory data needs none
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run directory that is resumed
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", ".*dirpath has changed.*")  # a resumed run keeps its own best in its own place
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between Lightning and torch
     bars: list[Callback] = [RichProgressBar()] if callback_options(run).progress_bar else []
-    return pl.Trainer(
-        **run.config["trainer"],
-        default_root_dir=run.directory,
-        logger=build_loggers(run),
-        callbacks=[*callbacks, *bars],
-        enable_progress_bar=bool(bars),
-        enable_checkpointing=bool(callbacks),
-        enable_model_summary=False,
-        use_distributed_sampler=True,
-    )
+    loggers = build_loggers(run)
+    try:
+        return pl.Trainer(
+            **run.config["trainer"],
+            default_root_dir=run.directory,
+            logger=loggers,
+            callbacks=[*callbacks, *bars],
+            enable_progress_bar=bool(bars),
+            enable_checkpointing=bool(callbacks),
+            enable_model_summary=False,
+        )
+    except (ValueError, MisconfigurationException) as error:
+        raise OptionError(f"the trainer refuses its options: {error}") from error
 
 
 def build_loggers(run: Run) -> list[Logger]:

@@ -25,12 +25,13 @@ def show(run: Run, summary: Summary) -> None:
         "test loss": _format(fields["test/loss"], ".4f"),
         "training time": _format(fields["train_seconds"], ".1f", " s"),
         "images per second": _format(fields["images_per_second"], ".0f"),
-        "files": str(run.directory),
     }
     for name, value in rows.items():
         if value is not None:
             table.add_row(name, value)
-    Console(soft_wrap=True).print(table, highlight=False)
+    console = Console()
+    console.print(table, highlight=False)
+    console.print(f"files                 {run.directory}", highlight=False, soft_wrap=True)  # a path to copy: one line
 
 
 def _format(value: float | None, pattern: str, unit: str = "") -> str | None:

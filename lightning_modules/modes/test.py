@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from gcp.errors import CheckpointError
 from lightning_modules.modes.building import (
     build_classifier,
     build_data,
@@ -22,16 +21,14 @@ from lightning_modules.summary import Summary
 
 
 def run(run: Run, summary: Summary) -> None:
-    """Test and report. Raises CheckpointError without ``ckpt_path`` or if the weights do not fit."""
-    path = run.config["ckpt_path"]
-    if path is None:
-        raise CheckpointError("mode=test needs ckpt_path: a checkpoint, a run directory, or last")
+    """Test and report. Raises CheckpointError if the weights do not fit."""
+    path = Path(run.config["ckpt_path"])
     pl.seed_everything(run.seed, workers=True, verbose=False)
     data = build_data(run)
     module = build_classifier(run, data)
-    load_weights(module, read(Path(path)), Path(path))
+    load_weights(module, read(path), path)
     trainer = build_trainer(run, callbacks=[])
-    summary.update(params=count_parameters(module), ckpt_path=path)
+    summary.update(params=count_parameters(module), ckpt_path=str(path))
     test_network(trainer, module, data, summary)
     if trainer.is_global_zero:
         show(run, summary)

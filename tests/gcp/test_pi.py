@@ -2,9 +2,9 @@
 
 Which unrolling: for each eigenpair, from the largest down, start at the exact eigenvector (detached), apply
 ``iterations + 1`` normalised power steps v <- M v/|M v| of the current deflated matrix, take the eigenvalue as the
-Rayleigh quotient v^T M v, deflate by M <- M - M v v^T, and sum Z = sum sqrt(lam) v v^T. With K = iterations, n steps give
-dv the components D_{n-1} = (1/lam) sum_{l<n} x^l, so D_K takes K + 1 of them; the one-sided deflation turns 1 - lam_i D_K
-into the D_{K-1} of L_ij = f(lam_i) D_K - f(lam_j) D_{K-1}.
+Rayleigh quotient v^T M v, deflate by M <- M - M v v^T, and sum Z = sum sqrt(lam) v v^T. With K = iterations, n steps
+give dv the components D_{n-1} = (1/lam) sum_{l<n} x^l, so D_K takes K + 1 of them; the one-sided deflation turns
+1 - lam_i D_K into the D_{K-1} of L_ij = f(lam_i) D_K - f(lam_j) D_{K-1}.
 """
 
 import pytest

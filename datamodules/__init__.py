@@ -1,0 +1,1 @@
+"""Datasets as Lightning data modules; ``datamodules.datasets`` lists them without importing torch."""

@@ -1,0 +1,118 @@
+"""The data module all datasets share: loaders, order of training and batch sizes in one place."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.datasets import DataOptions
+from datamodules.loader import ResumableLoader
+from datamodules.sampler import EpochSampler
+from datamodules.seeding import private_generator
+from datamodules.splits import Splits
+from gcp.errors import DataError
+
+
+class ImageDataModule(pl.LightningDataModule, ABC):
+    """Labelled images in three parts. A dataset is a subclass with ``class_names`` and ``make_splits``.
+
+    Batches are pairs of float32 images (B, 3, H, W), normalised with constants of the training part, and int64 labels
+    (B,) in ``0 .. num_classes - 1``.
+
+    Training batches are all of ``batch_size`` images: the incomplete last one of an epoch is dropped (the order changes
+    with the epoch, so other images are left out each time), because batch normalisation fails on a single image and
+    is poor on a few. Only when the training part is smaller than ``batch_size`` is it used, as one batch. Evaluation
+    drops nothing and keeps the order.
+
+    Args:
+        options: the dataset's options.
+    """
+
+    def __init__(self, options: DataOptions) -> None:
+        super().__init__()
+        self.options = options
+        self._splits: Splits | None = None
+
+    @property
+    @abstractmethod
+    def class_names(self) -> list[str]:
+        """Names of the classes; the position is the label."""
+
+    @abstractmethod
+    def make_splits(self) -> Splits:
+        """Read or generate the images; called once, by the first ``setup``."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def splits(self) -> Splits:
+        """The three parts. Raises DataError before ``setup``."""
+        if self._splits is None:
+            raise DataError(f"{type(self).__name__} holds no images yet; call setup() first")
+        return self._splits
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Training images one epoch shows, over all devices; known after ``setup``."""
+        share, size = self._train_share(), self.options.batch_size
+        return self._devices() * (share - share % size if share >= size else share)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Make the three parts, once for all stages.
+
+        Raises:
+            DataError: a part is empty, or the training part holds a single image, which nothing can be learnt from.
+        """
+        if self._splits is not None:
+            return
+        splits = self.make_splits()
+        for part, dataset in splits._asdict().items():
+            needed = 2 if part == "train" else 1
+            size = len(dataset)
+            if size < needed:
+                raise DataError(f"the {part} part needs at least {needed} image(s), {type(self).__name__} gave {size}")
+        self._splits = splits
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches of the training part, shuffled by (seed, epoch), resumable inside an epoch."""
+        sampler = EpochSampler(self._train_size(), self.options.seed)
+        drop_last = self._train_share() >= self.options.batch_size
+        return ResumableLoader(
+            self.splits.train, self.options.batch_size, sampler=sampler, drop_last=drop_last, **self._loading()
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Batches of the validation part, in order."""
+        return self._eval_loader(self.splits.val)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Batches of the test part, in order."""
+        return self._eval_loader(self.splits.test)
+
+    def _eval_loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+        return DataLoader(dataset, self.options.eval_batch_size or self.options.batch_size, **self._loading())
+
+    def _loading(self) -> dict[str, Any]:
+        workers = self.options.num_workers
+        return {
+            "num_workers": workers,
+            "persistent_workers": workers > 0,  # starting processes anew for every epoch takes seconds
+            "pin_memory": self.options.pin_memory,
+            "generator": private_generator(self.options.seed),  # a loader without one draws from torch's global stream
+        }
+
+    def _train_size(self) -> int:
+        return len(self.splits.train)  # type: ignore[arg-type]  # torch's Dataset declares no length
+
+    def _train_share(self) -> int:
+        """Training images of one device; with several, Lightning evens out the shares by repeating images."""
+        return -(-self._train_size() // self._devices())
+
+    def _devices(self) -> int:
+        return 1 if self.trainer is None else self.trainer.world_size

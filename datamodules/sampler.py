@@ -1,0 +1,39 @@
+"""The order of the training images, as a pure function of seed and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+from datamodules.seeding import private_generator
+
+
+class EpochSampler(Sampler[int]):
+    """Visits every image once, in an order that depends on (length, seed, epoch) and on nothing else.
+
+    A run that is resumed, or that drew other random numbers before, therefore sees the same images in the same order.
+    Lightning calls ``set_epoch`` before each training epoch, also through the wrapper it puts around this sampler on
+    several devices. Iterating again without ``set_epoch`` repeats the order.
+
+    Args:
+        length: number of images.
+        seed: seed of the run, non-negative.
+        epoch: epoch to begin with, counted from 0.
+    """
+
+    def __init__(self, length: int, seed: int = 0, epoch: int = 0) -> None:
+        self.length = length
+        self.seed = seed
+        self.epoch = epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration follows."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        yield from torch.randperm(self.length, generator=private_generator(self.seed, self.epoch)).tolist()
+
+    def __len__(self) -> int:
+        return self.length

@@ -1,0 +1,87 @@
+"""The configuration: complete, typed, derived from the option classes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigAttributeError, ValidationError
+
+from conf.options import check
+from conf.schema import GROUPS, HERE, register, schema_of
+from gcp.errors import OptionError
+from gcp.options import Options, option, option_names
+
+
+def composed(*overrides: str):
+    register()
+    with initialize_config_dir(config_dir=str(HERE), version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_registered_name_has_a_yaml_and_no_yaml_is_left_over(group):
+    files = {path.stem for path in (HERE / group).glob("*.yaml")}
+    assert files == set(GROUPS[group][1].names())
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in GROUPS[group][1].names()])
+def test_every_name_composes_to_the_defaults_of_its_options(group, name):
+    section, registry = GROUPS[group]
+    values = check(composed(f"{group}={name}"))[section]
+    assert values.pop("name") == name
+    entry = registry.get(name)
+    if group == "method":
+        assert values.pop("reduced_channels") == entry.reduced_channels
+    assert values == {field: getattr(entry.options(), field) for field in option_names(entry.options)}
+
+
+def test_a_wrong_type_and_an_unknown_key_are_refused():
+    config = composed("method=taylor")
+    with pytest.raises(ValidationError):
+        config.method.degree = "many"
+    with pytest.raises(ConfigAttributeError):
+        config.method.dgree = 3
+    with pytest.raises(ConfigAttributeError):
+        config.colour = "red"
+
+
+def test_the_seed_of_the_run_is_the_seed_of_the_data():
+    assert check(composed("seed=7"))["data"]["seed"] == 7
+
+
+@pytest.mark.parametrize("overlay", ["debug=fast", "debug=overfit"])
+def test_overlays_compose(overlay):
+    check(composed(overlay))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["method=taylor", "method.degree=0"], "method.degree must be at least 1"),
+        (["method.reduced_channels=0"], "method.reduced_channels must be at least 1"),
+        (["method=topn", "method.n=3", "method.fraction=0.5"], "method.topn takes n or fraction"),
+        (["trainer.max_epochs=0"], "trainer.max_epochs must be at least 1"),
+        (["schedule.milestones=[3,-1]"], "schedule.milestones must be at least 0"),
+        (["mode=test"], "mode=test needs ckpt_path"),
+        (["logger=wandb", "logger.mode=sometimes"], "logger.mode must be one of"),
+    ],
+)
+def test_ranges_are_checked_with_the_full_name(overrides, message):
+    with pytest.raises(OptionError, match=message.replace(".", r"\.")):
+        check(composed(*overrides))
+
+
+def test_a_schema_keeps_defaults_and_accepts_overrides():
+    @dataclasses.dataclass(frozen=True)
+    class Sample(Options):
+        size: int = option(3, "how many", minimum=1)
+        names: list[str] = option(["a"], "which")
+
+    node = OmegaConf.structured(schema_of(Sample, name="sample"))
+    assert node == {"name": "sample", "size": 3, "names": ["a"]}
+    node.size = 5
+    node.names.append("b")
+    assert OmegaConf.structured(schema_of(Sample, name="sample")).names == ["a"]

@@ -1,0 +1,85 @@
+"""What all tests share: no network, no real working directory, and the command line called in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datamodules.datasets import DATASETS
+from gcp.backbones.registry import BACKBONES
+from gcp.methods import METHODS
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCAL = ("localhost", "127.0.0.1", "::1", "")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections to anywhere but this machine fail; children are told through the proxy variables."""
+    connect, resolve = socket.socket.connect, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in LOCAL:
+            raise OSError(f"a test tried to reach {address}")
+        return connect(self, address)
+
+    def guarded_resolve(host: Any, *rest: Any, **more: Any) -> Any:
+        if host is not None and host not in LOCAL:
+            raise socket.gaierror(f"a test tried to look up {host}")
+        return resolve(host, *rest, **more)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_resolve)
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """``cli("method=pade", ...)`` is ``python run.py method=pade ...`` in an empty folder, but in this process."""
+    import run
+
+    for registry in (METHODS, BACKBONES, DATASETS):  # what plugins add is gone with the test
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+
+    def call(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", [str(ROOT / "run.py"), *arguments])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        os.environ["HYDRA_FULL_ERROR"] = "0"
+        code: Any = 0
+        try:
+            run.main()
+        except SystemExit as stop:
+            code = stop.code
+            if isinstance(code, str):
+                print(code, file=sys.stderr)
+                code = 1
+        out, err = capfd.readouterr()
+        return Outcome(code or 0, out, err)
+
+    return call
+
+
+@pytest.fixture
+def summary_of() -> Callable[[Path], dict[str, Any]]:
+    """Read the summary of a run directory."""
+    return lambda directory: json.loads((Path(directory) / "summary.json").read_text())

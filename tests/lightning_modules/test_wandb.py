@@ -1,0 +1,103 @@
+"""Weights & Biases: offline runs, read back from the file they leave."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+from wandb.errors import CommError
+
+from lightning_modules.loggers import wandb as ours
+from lightning_modules.run import Run
+from lightning_modules.settings import WandbOptions
+from tests.small import SMALL
+
+
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No key, no mode and no settings of the person who runs the tests."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
+
+
+def records(directory: Path) -> list[dict[str, Any]]:
+    """What an offline run under ``directory`` recorded, one dict a record."""
+    (file,) = directory.glob("wandb/offline-run-*/*.wandb")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def of_type(directory: Path, kind: str) -> list[dict[str, Any]]:
+    return [record[kind] for record in records(directory) if record["type"] == kind]
+
+
+def test_a_run_without_a_key_is_offline_and_complete(cli, tmp_path):
+    outcome = cli("logger=wandb", "logger.tags=[trial]", "method=newton", *SMALL, "hydra.run.dir=run")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("W&B is offline: no API key is configured") == 1
+    (header,) = of_type(tmp_path / "run", "run")
+    assert header["display_name"] == "newton-tiny-digits-s0"
+    assert header["run_group"] == "tiny-digits"
+    assert set(header["tags"]) == {"newton", "tiny", "digits", "seed0", "trial"}
+    config = header["config"]["update"]
+    assert config["method"] == {"name": "newton", "reduced_channels": 256, "precision": "mixed", "iterations": 10}
+    assert config["trainer"]["max_epochs"] == 1
+    text = json.dumps(of_type(tmp_path / "run", "history"))
+    for metric in ("train/loss_epoch", "val/acc1", "test/acc1"):
+        assert metric in text
+    (end,) = of_type(tmp_path / "run", "exit")
+    assert end.get("exit_code", 0) == 0
+    assert wandb.run is None
+
+
+def test_each_job_of_a_sweep_closes_its_run_also_a_failed_one(cli, tmp_path):
+    outcome = cli("-m", "optimizer.lr=1e30,0.1", "logger=wandb", *SMALL, "hydra.sweep.dir=lr")
+    assert outcome.code == 1  # the first job runs into NaN
+    codes = [of_type(tmp_path / f"lr/{job}-pade-tiny-digits-s0", "exit")[0].get("exit_code", 0) for job in (0, 1)]
+    assert codes == [1, 0]
+    assert wandb.run is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "option", "expected"),
+    [
+        (None, "auto", "offline"),
+        (None, "online", "online"),
+        (None, "disabled", "disabled"),
+        ("disabled", "online", "disabled"),
+        ("offline", "online", "offline"),
+        ("online", "offline", "online"),
+    ],
+)
+def test_wandb_mode_wins_over_the_option(monkeypatch, environment, option, expected):
+    if environment:
+        monkeypatch.setenv("WANDB_MODE", environment)
+    assert ours._mode(WandbOptions(mode=option))[0] == expected
+
+
+def test_a_service_that_does_not_answer_leaves_an_offline_run(monkeypatch, tmp_path, capfd):
+    """With a key, but no service: the failure of ``wandb.init`` is simulated, since the real one takes 30 s."""
+    start = wandb.init
+
+    def init(**arguments: Any) -> Any:
+        if arguments["mode"] == "online":
+            assert arguments["settings"].init_timeout == 30
+            raise CommError("Run initialization has timed out after 30.0 sec.")
+        return start(**arguments)
+
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr(wandb, "init", init)
+    sections = {"method": {"name": "pade"}, "backbone": {"name": "tiny"}, "data": {"name": "digits"}, "seed": 0}
+    logger = ours.build(Run(tmp_path, sections), WandbOptions())
+    logger.log_metrics({"val/acc1": 0.5}, step=0)
+    ours.close(0)
+    assert "W&B is offline: the service did not take the run" in capfd.readouterr().err
+    assert of_type(tmp_path, "run")[0]["display_name"] == "pade-tiny-digits-s0"

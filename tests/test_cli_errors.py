@@ -1,0 +1,96 @@
+"""Wrong input on the command line: one sentence, exit code 1, no stack trace, nothing that looks finished."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from tests.small import SMALL
+
+CASES = {
+    "unknown method": (["method=pad"], "unknown method 'pad' (did you mean 'pade'?); available: average,"),
+    "unknown backbone": (["backbone=resnet51"], "unknown backbone 'resnet51' (did you mean 'resnet50'?)"),
+    "unknown dataset": (["dataset=digit"], "unknown dataset 'digit' (did you mean 'digits'?); available: digits"),
+    "misspelt option": (["method=taylor", "method.degre=5"], "unknown option method.degre (did you mean 'degree'?)"),
+    "misspelt group": (["metod=pade"], "unknown option metod (did you mean 'method'?)"),
+    "another method's option": (["method.degree=50"], "(degree is an option of taylor)"),
+    "negative degree": (["method=taylor", "method.degree=-3"], "method.degree must be at least 1, got -3"),
+    "negative epochs": (["trainer.max_epochs=-2"], "trainer.max_epochs must be at least 1, got -2"),
+    "word for a number": (["optimizer.lr=abc"], "optimizer.lr: Value 'abc' of type 'str' could not be converted"),
+    "unknown mode": (["mode=train"], "mode must be one of fit, test, got 'train'"),
+    "no checkpoint given": (["mode=test"], "mode=test needs ckpt_path"),
+    "missing checkpoint": (["mode=test", "ckpt_path=gone.ckpt"], "no checkpoint at gone.ckpt"),
+    "no newest run": (["mode=test", "ckpt_path=last"], "found no checkpoints/last.ckpt under outputs"),
+    "one position": (["backbone=resnet18", "data.image_size=32"], "feature map of 1x1"),
+    "too small": (["backbone=alexnet", "data.image_size=16"], "images of 16x16 are too small"),
+    "topn beyond C": (["method=topn", "method.n=100"], "cannot keep n=100 eigenvalues of a covariance of 64 channels"),
+    "weights without network": (["backbone=resnet18", "backbone.weights=DEFAULT"], "could not fetch the weights"),
+    "unknown weights": (["backbone=resnet18", "backbone.weights=V9"], "resnet18 has no weights 'V9'"),
+    "missing plugin": (["plugins=[no_such_module]"], "plugin 'no_such_module' cannot be imported"),
+    "not an override": (["pade"], "cannot read the argument 'pade'"),
+    "unknown accelerator": (["trainer.accelerator=quantum"], "the trainer refuses its options"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_sentence(cli, tmp_path, monkeypatch, case):
+    arguments, message = CASES[case]
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))  # weights cached by a person must not be found
+    outcome = cli(*arguments)
+    assert outcome.code == 1
+    assert message in outcome.err
+    assert "Traceback" not in outcome.err + outcome.out
+    assert outcome.err.count("error: ") == 1
+    assert not list(tmp_path.glob("**/last.ckpt"))
+    for summary in tmp_path.glob("**/summary.json"):
+        assert '"status": "failed"' in summary.read_text()
+
+
+def test_checkpoints_that_are_none(cli, tmp_path):
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    for name, message in (("text", "no readable checkpoint"), ("foreign", "was not written by run.py")):
+        outcome = cli("mode=test", f"ckpt_path={name}.ckpt")
+        assert outcome.code == 1
+        assert message in outcome.err
+        assert "Traceback" not in outcome.err
+
+
+def test_nan_in_the_data_names_batch_and_step(cli, tmp_path, monkeypatch, summary_of):
+    (tmp_path / "broken_data.py").write_text(
+        "import torch\n"
+        "from datamodules.datasets import DatasetInfo, DigitsOptions, register_dataset\n"
+        "from datamodules.digits import DigitsDataModule\n"
+        "class Broken(DigitsDataModule):\n"
+        "    def train_dataloader(self):\n"
+        "        for index, (images, labels) in enumerate(super().train_dataloader()):\n"
+        "            if index == 1:\n"
+        "                images = images.clone()\n"
+        "                images[3, 0, 2, 2] = float('nan')\n"
+        "            yield images, labels\n"
+        "register_dataset(DatasetInfo('broken', DigitsOptions, Broken, 10, 'digits with a NaN'))\n"
+    )
+    outcome = cli("plugins=[broken_data]", "dataset=broken", *SMALL, "hydra.run.dir=broken")
+    assert outcome.code == 1
+    assert "the images hold NaN or infinity (sample 3)" in outcome.err
+    assert "train batch 1, epoch 0, step 1" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert summary_of(tmp_path / "broken")["status"] == "failed"
+
+
+def test_help_and_errors_need_no_torch():
+    """They answer at once because nothing heavy is imported; measured by what is loaded, not by the clock."""
+    for arguments, expected in ((["--help"], "method=..."), (["method=pad"], "unknown method")):
+        code = (
+            f"import sys, runpy; sys.argv = ['run.py', *{arguments!r}]\n"
+            "try:\n    runpy.run_path('run.py', run_name='__main__')\n"
+            "except SystemExit as stop:\n    print(stop.code)\n"
+            "print([name for name in ('torch', 'pytorch_lightning', 'wandb', 'sklearn') if name in sys.modules])\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert expected in done.stdout
+        assert done.stdout.strip().endswith("[]")
