@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gcp.methods import list_methods, register_method
     from gcp.model import create_model
     from gcp.pooling.factory import create_pooling
+    from gcp.roots.matrix import matrix_root
     from gcp.whitening import Whitening
 
 _HOMES = {
@@ -33,6 +34,7 @@ _HOMES = {
     "create_pooling": "gcp.pooling.factory",
     "list_backbones": "gcp.backbones.registry",
     "list_methods": "gcp.methods",
+    "matrix_root": "gcp.roots.matrix",
     "register_backbone": "gcp.backbones.registry",
     "register_method": "gcp.methods",
     "spectral_function": "gcp.functions",
@@ -47,6 +49,7 @@ __all__ = [
     "create_pooling",
     "list_backbones",
     "list_methods",
+    "matrix_root",
     "register_backbone",
     "register_method",
     "spectral_function",

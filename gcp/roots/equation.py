@@ -1,0 +1,31 @@
+"""The Lyapunov equation B X + X B = C by iteration: the gradient of every matrix square root."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def lyapunov_solution(B: Tensor, C: Tensor, iterations: int) -> Tensor:
+    """X with B X + X B = C, by the Newton-Schulz iteration for the sign of [[B, C], [0, -B]].
+
+    B <- B (3 I - B^2)/2 tends to I and C <- (3 C - B^2 C - C B^2 + B C B)/2 to 2 X (ICLR 2022, arXiv 2201.08663). Each
+    matrix is divided by its own Frobenius norm first; a matrix that is 0 gives 0.
+
+    Args:
+        B: (..., n, n), symmetric positive semi-definite.
+        C: (..., n, n), symmetric.
+        iterations: at least 1; in the eigenbasis of B, entry (i, j) has converged when the smaller of b_i, b_j is well
+            above 1.5^-iterations |B|.
+    """
+    norm = torch.linalg.matrix_norm(B, keepdim=True)
+    present = norm > 0
+    inverse = torch.where(present, 1 / torch.where(present, norm, 1), 0)
+    B, C = B * inverse, C * inverse
+    for step in range(iterations):
+        B2, BC = B @ B, B @ C
+        B2C = B @ BC
+        C = (3 * C - B2C - B2C.mT + BC @ B) / 2
+        if step < iterations - 1:
+            B = (3 * B - B @ B2) / 2
+    return C / 2
