@@ -207,7 +207,9 @@ class RootOptions(CovarianceOptions):
 class MPAOptions(RootOptions):
     """Options of `mpa`."""
 
-    degree: int = option(5, "degree of numerator and denominator of the Pade approximant", minimum=1, maximum=100)
+    degree: int = option(
+        5, "degree of numerator and denominator, whose condition grows as 4^degree", minimum=1, maximum=10
+    )
 
 
 @dataclass(frozen=True)

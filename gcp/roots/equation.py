@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gcp.features import symmetric
+
 
 def lyapunov_solution(B: Tensor, C: Tensor, iterations: int) -> Tensor:
     """X with B X + X B = C, by the Newton-Schulz iteration for the sign of [[B, C], [0, -B]].
@@ -24,8 +26,8 @@ def lyapunov_solution(B: Tensor, C: Tensor, iterations: int) -> Tensor:
     B, C = B * inverse, C * inverse
     for step in range(iterations):
         B2, BC = B @ B, B @ C
-        B2C = B @ BC
-        C = (3 * C - B2C - B2C.mT + BC @ B) / 2
+        # C B^2 is the transpose of B^2 C; without the symmetric part, rounding would double in each step.
+        C = symmetric(3 * C - 2 * (B @ BC) + BC @ B) / 2
         if step < iterations - 1:
             B = (3 * B - B @ B2) / 2
     return C / 2
