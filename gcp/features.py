@@ -48,7 +48,7 @@ def centred(flat: Tensor) -> Tensor:
     unresolved = 8 * torch.finfo(flat.dtype).eps * torch.linalg.vector_norm(mean.detach(), dim=-2, keepdim=True)
     size = torch.linalg.vector_norm(deviation.detach(), dim=(-2, -1), keepdim=True)
     root = flat.shape[-1] ** 0.5
-    return torch.where(size > root * unresolved, deviation / root, 0)
+    return torch.where(size <= root * unresolved, 0, deviation / root)
 
 
 def symmetric(matrix: Tensor) -> Tensor:

@@ -68,8 +68,9 @@ class SEBPooling(nn.Module):
 
     def _reweighted(self, features: Tensor) -> Tensor:
         flat = flat_features(working(features))
-        mean = centred(flat).square().sum((-2, -1), keepdim=True) / flat.shape[-2]
-        scale = torch.where(mean > 0, mean, 1).sqrt()
+        finite = flat.isfinite().all(-1).all(-1)[..., None, None]  # what becomes of the others is the method's option
+        mean = centred(torch.where(finite, flat, 0)).square().sum((-2, -1), keepdim=True) / flat.shape[-2]
+        scale = torch.where(mean == 0, 1, mean).sqrt()
         return covariance_root(flat / scale, self.method) * scale
 
     def extra_repr(self) -> str:
@@ -102,6 +103,6 @@ class BranchNorm(torch.autograd.Function):
         U, eigenvalues, norm = ctx.saved_tensors
         with torch.autocast(U.device.type, enabled=False):
             slope = eigenvalues.sqrt() * (1 - 2 * eigenvalues) * (-2 * eigenvalues).exp()
-            weight = torch.where(norm > 0, grad / norm, 0)
+            weight = torch.where(norm == 0, 0, grad / norm)
             weighted: Tensor = (U * (slope * weight.unsqueeze(-1)).to(U.dtype).unsqueeze(-2)) @ U.mT
         return weighted.to(grad.dtype), None, None

@@ -12,12 +12,11 @@ def signed_root(values: Tensor, unit: Tensor, eps: float) -> Tensor:
         unit: broadcast with ``values``, at least 0: what eps is measured in; where it is 0, 1 stands for it.
         eps: above 0.
     """
-    m = values / torch.where(unit > 0, unit, 1)
+    m = values / torch.where(unit == 0, 1, unit)
     return m / (m.abs() + eps).sqrt()
 
 
 def unit_length(vector: Tensor) -> Tensor:
-    """y/|y|, (B, n) to (B, n); a sample that is 0 gives 0 and has gradient 0."""
+    """y/|y|, (B, n) to (B, n); a sample that is 0 gives 0."""
     square = vector.square().sum(-1, keepdim=True)
-    present = square > 0
-    return torch.where(present, vector, 0) / torch.where(present, square, 1).sqrt()
+    return vector / torch.where(square == 0, 1, square).sqrt()

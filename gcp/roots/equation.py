@@ -21,8 +21,8 @@ def lyapunov_solution(B: Tensor, C: Tensor, iterations: int) -> Tensor:
             above 1.5^-iterations |B|.
     """
     norm = torch.linalg.matrix_norm(B, keepdim=True)
-    present = norm > 0
-    inverse = torch.where(present, 1 / torch.where(present, norm, 1), 0)
+    empty = norm == 0
+    inverse = torch.where(empty, 0, 1 / torch.where(empty, 1, norm))
     B, C = B * inverse, C * inverse
     for step in range(iterations):
         B2, BC = B @ B, B @ C

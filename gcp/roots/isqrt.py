@@ -71,9 +71,9 @@ class NewtonSchulzRoot(torch.autograd.Function):
 def _normalised(Xc: Tensor) -> tuple[Tensor, Tensor]:
     """Xc/sqrt(t) and sqrt(t) (B, 1, 1), t = |Xc|^2 of each sample; of a sample that is 0, itself and 0."""
     square = Xc.square().sum((-2, -1), keepdim=True)
-    present = square > 0
-    root = torch.where(present, square, 1).sqrt()
-    return Xc / root, torch.where(present, root, 0)
+    empty = square == 0
+    root = torch.where(empty, 1, square).sqrt()
+    return Xc / root, torch.where(empty, 0, root)
 
 
 def _inner(A: Tensor, B: Tensor) -> Tensor:

@@ -70,11 +70,11 @@ class MatrixRoot(torch.autograd.Function):
         """B (..., n, n)."""
         with torch.autocast(matrix.device.type, enabled=False):
             norm = torch.linalg.matrix_norm(matrix, keepdim=True)
-            present = norm > 0
-            safe = torch.where(present, norm, 1)
+            empty = norm == 0
+            safe = torch.where(empty, 1, norm)
             B = root.approximant(matrix / safe, root.options.degree, root.inverse)
             compensation = safe.rsqrt() if root.inverse else safe.sqrt()
-            return symmetric(B) * torch.where(present, compensation, 0)
+            return symmetric(B) * torch.where(empty, 0, compensation)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Root], output: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""MPA and MTP: values against the exact root, gradients against SciPy's Lyapunov solver, the approximants themselves."""
+"""MPA and MTP: values against the exact root, gradients against SciPy's Lyapunov solver."""
 
 from __future__ import annotations
 
