@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class DataOptions(Options):
     """Options every dataset takes."""
 
-    batch_size: int = option(64, "images per training step, on each device", minimum=1)
+    batch_size: int = option(32, "images per training step, on each device", minimum=1)
     eval_batch_size: int | None = option(None, "images per validation or test step; none: batch_size", minimum=1)
     num_workers: int = option(0, "processes that load images; 0 loads in the training process", minimum=0)
     image_size: int = option(64, "height and width of the images in pixels", minimum=1)

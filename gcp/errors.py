@@ -17,6 +17,10 @@ class ShapeError(GCPError, ValueError):
     """An input whose shape the layer cannot work with."""
 
 
+class DtypeError(GCPError, TypeError):
+    """An input of a type the layer cannot work with."""
+
+
 class MissingDependencyError(GCPError, ImportError):
     """An optional package that is not installed."""
 

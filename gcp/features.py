@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcp.errors import ShapeError
+from gcp.errors import DtypeError, ShapeError
 
 
 def flat_features(features: Tensor, positions: int = 2) -> Tensor:
@@ -19,9 +19,11 @@ def flat_features(features: Tensor, positions: int = 2) -> Tensor:
 
     Raises:
         ShapeError: wrong number of dimensions, or too few positions.
+        DtypeError: not floating point.
     """
     if features.dim() not in (3, 4):
         raise ShapeError(f"features must be (B, C, H, W) or (B, C, N), got shape {tuple(features.shape)}")
+    check_floating(features, "features")
     size = "x".join(map(str, features.shape[2:]))
     flat = features.flatten(2)
     if flat.shape[-1] < positions:
@@ -30,6 +32,18 @@ def flat_features(features: Tensor, positions: int = 2) -> Tensor:
             "use larger images, or a backbone with a smaller stride (last_stride=1)"
         )
     return flat
+
+
+def check_channels(features: Tensor, channels: int) -> None:
+    """Raise ShapeError unless ``features`` (B, C, H, W) or (B, C, N) has C = ``channels``."""
+    if features.dim() in (3, 4) and features.shape[1] != channels:
+        raise ShapeError(f"this layer pools {channels} channels, got shape {tuple(features.shape)}")
+
+
+def check_floating(tensor: Tensor, what: str) -> None:
+    """Raise DtypeError unless ``tensor`` holds real floating-point numbers."""
+    if not tensor.is_floating_point():
+        raise DtypeError(f"{what} must be floating point, got {str(tensor.dtype).removeprefix('torch.')}")
 
 
 def working(flat: Tensor) -> Tensor:

@@ -61,6 +61,7 @@ def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
 
     Raises:
         ShapeError: wrong number of dimensions, or fewer than two positions.
+        DtypeError: not floating point.
         NonFiniteError: NaN or infinity in ``features``; names the samples.
         DecompositionError: a sample whose decomposition does not converge in any way; names it.
     """

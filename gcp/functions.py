@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gcp.errors import DomainError, OptionError, ShapeError
+from gcp.features import check_floating
 from gcp.functional import covariance_root, spectral_method
 from gcp.spectral.decomposition import finite_samples
 from gcp.spectral.function import SpectralMethod
@@ -67,6 +68,7 @@ def matrix_function(matrix: Tensor, method: SpectralMethod, check_symmetric: boo
     """`spectral_function` with a method from `prepare`."""
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ShapeError(f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}")
+    check_floating(matrix, "matrix")
     batch = matrix.reshape(-1, *matrix.shape[-2:])
     size = batch.shape[-1]
     method.options.check_channels(size)

@@ -136,7 +136,7 @@ class TaylorOptions(SpectralOptions):
 class PowerIterationOptions(SpectralOptions):
     """Options of `pi`."""
 
-    iterations: int = option(19, "power iterations unrolled in the backward", minimum=1)
+    iterations: int = option(19, "K: the backward is that of K + 1 unrolled power steps", minimum=1)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
@@ -15,6 +16,7 @@ from gcp.errors import NonFiniteError
 from gcp.model import create_model
 from gcp.options import make_options
 from gcp.registry import Registry, resolve
+from gcp.spectral.failures import FAILURES
 from lightning_modules.settings import OPTIMIZERS, SCHEDULES, Entry
 
 STAGES = ("train", "val", "test")
@@ -78,6 +80,22 @@ class Classifier(pl.LightningModule):
         """Metrics of a test batch."""
         self._step(batch, batch_idx, "test")
 
+    def on_fit_start(self) -> None:
+        """Count repaired decompositions from here."""
+        FAILURES.take()
+
+    def on_test_start(self) -> None:
+        """Count repaired decompositions from here."""
+        FAILURES.take()
+
+    def on_fit_end(self) -> None:
+        """Say once what had to be repaired."""
+        self._report_repairs()
+
+    def on_test_end(self) -> None:
+        """Say once what had to be repaired."""
+        self._report_repairs()
+
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimizer and schedule, both by name."""
         optimizer = _build(OPTIMIZERS, self.hparams["optimizer"], self.model)
@@ -98,6 +116,11 @@ class Classifier(pl.LightningModule):
         self.log(f"{stage}/loss", loss, on_step=training, on_epoch=True, prog_bar=True, batch_size=len(images))
         self.log_dict(accuracy, on_step=False, on_epoch=True, prog_bar=True)
         return loss
+
+    def _report_repairs(self) -> None:
+        repaired = FAILURES.take()
+        if repaired:
+            rank_zero_warn(f"decompositions that needed help, in samples: {repaired}", category=UserWarning)
 
     def _located(self, error: NonFiniteError, images: Tensor, batch_idx: int, stage: str) -> NonFiniteError:
         """The error with the place it happened at and its likely cause."""

@@ -44,7 +44,7 @@ class SGDOptions(Options):
 class StepOptions(Options):
     """Options of `step`."""
 
-    milestones: list[int] = option([14, 18], "epochs after which the learning rate drops", minimum=0)
+    milestones: list[int] = option([10, 13], "epochs after which the learning rate drops", minimum=0)
     gamma: float = option(0.1, "factor of each drop", above=0)
 
 
@@ -84,7 +84,7 @@ class CallbackOptions(Options):
 class TrainerOptions(Options):
     """Arguments of Lightning's Trainer, under its names."""
 
-    max_epochs: int = option(20, "epochs of training", minimum=1)
+    max_epochs: int = option(15, "epochs of training", minimum=1)
     accelerator: str = option("auto", "auto, cpu, gpu, ...")
     devices: int | str = option(1, "number of devices, or auto")
     num_nodes: int = option(1, "number of machines", minimum=1)

@@ -35,15 +35,17 @@ def _inverse_root(a: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
 
     Differences are carried for a_i >= a_j only (upper triangle, a being descending): the other one is unstable.
     """
-    smaller = a.unsqueeze(-2)
     z = torch.ones_like(a)
-    dz = torch.zeros_like(smaller * a.unsqueeze(-1))
+    dz = torch.zeros_like(a.unsqueeze(-2) * a.unsqueeze(-1))
+    half = a / 2
     for _ in range(iterations):
-        of_larger, of_smaller = z.unsqueeze(-1), z.unsqueeze(-2)
-        square = of_larger**2
-        factor = 1.5 - smaller / 2 * (of_smaller * (of_smaller + of_larger) + square)
-        dz = dz * factor - square * of_larger / 2
-        z = z * (1.5 - a * z**2 / 2)
+        # 1.5 - a_j (z_i^2 + z_i z_j + z_j^2)/2 as one product of rank 3: two passes over n x n an iteration
+        square = z**2
+        step = 1.5 - half * square
+        left = torch.stack([torch.ones_like(z), square, z], -1)
+        right = torch.stack([step, -half, -half * z], -2)
+        dz = torch.addcmul((-0.5 * square * z).unsqueeze(-1), dz, left @ right)
+        z = z * step
     return z, dz
 
 

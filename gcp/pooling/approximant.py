@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gcp.features import centred, flat_features, second_moment, working
+from gcp.features import centred, check_channels, flat_features, second_moment, working
 from gcp.methods import MethodInfo, RootOptions
 from gcp.pooling.covariance import described
 from gcp.pooling.triangle import Vectorisation
@@ -22,6 +22,7 @@ class ApproximantPooling(nn.Module):
 
     def __init__(self, in_channels: int, info: MethodInfo, options: RootOptions) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.name = info.name
         self.root = Root(resolve(APPROXIMANTS[info.name]), options)
         self.vectorise = Vectorisation(in_channels, options.vectorisation)
@@ -29,6 +30,7 @@ class ApproximantPooling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, out_features)."""
+        check_channels(features, self.in_channels)
         P = second_moment(centred(working(flat_features(features))))
         vector: Tensor = self.vectorise(MatrixRoot.apply(P, self.root))
         return vector.to(features.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gcp.features import flat_features, second_moment, working
+from gcp.features import check_channels, flat_features, second_moment, working
 from gcp.methods import BilinearOptions, MethodInfo
 from gcp.pooling.covariance import described
 from gcp.pooling.signed_root import signed_root, unit_length
@@ -20,12 +20,14 @@ class BilinearPooling(nn.Module):
 
     def __init__(self, in_channels: int, info: MethodInfo, options: BilinearOptions) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.options = options
         self.vectorise = Vectorisation(in_channels, options.vectorisation)
         self.out_features = self.vectorise.out_features
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, out_features)."""
+        check_channels(features, self.in_channels)
         X = working(flat_features(features, positions=1))
         M = second_moment(X)
         energy = M.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]

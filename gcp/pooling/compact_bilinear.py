@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gcp.features import flat_features, second_moment, working
+from gcp.features import check_channels, flat_features, second_moment, working
 from gcp.methods import CompactBilinearOptions, MethodInfo
 from gcp.pooling.covariance import described
 from gcp.pooling.signed_root import signed_root, unit_length
@@ -27,6 +27,7 @@ class CompactBilinearPooling(nn.Module):
 
     def __init__(self, in_channels: int, info: MethodInfo, options: CompactBilinearOptions) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.options = options
         self.out_features = options.dimension
         generator = torch.Generator().manual_seed(options.seed)
@@ -35,6 +36,7 @@ class CompactBilinearPooling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, dimension)."""
+        check_channels(features, self.in_channels)
         X = working(flat_features(features, positions=1))
         channels, positions = X.shape[-2:]
         # Numbers to add up: one for each pair of channels, or one for each position and bin.

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gcp.features import check_channels
 from gcp.functional import covariance_root, spectral_method
 from gcp.methods import KernelOptions, MethodInfo, SpectralOptions
 from gcp.pooling.triangle import Vectorisation
@@ -17,19 +18,22 @@ from gcp.spectral.maps import SpectralMap
 class CovariancePooling(nn.Module):
     """The square root of the covariance as a vector: (B, C, H, W) to (B, out_features) (arXiv 1703.08050).
 
-    Raises, when called, ShapeError for a map of one position and NonFiniteError for NaN or infinity.
+    Raises, when called, ShapeError for a map of one position or of another number of channels, and NonFiniteError for
+    NaN or infinity.
     """
 
     def __init__(self, in_channels: int, info: MethodInfo, options: SpectralOptions) -> None:
         super().__init__()
         options.check_channels(in_channels)
         self.name = info.name
+        self.in_channels = in_channels
         self.method = spectral_method(info, **matrix_options(options))
         self.vectorise = Vectorisation(in_channels, options.vectorisation)
         self.out_features = self.vectorise.out_features
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, out_features)."""
+        check_channels(features, self.in_channels)
         vector: Tensor = self.vectorise(covariance_root(features, self.method))
         return vector
 

@@ -31,8 +31,8 @@ def create_pooling(name: str, in_channels: int, reduced_channels: int | None = N
     """
     info = METHODS.get(name)
     for what, channels in (("in_channels", in_channels), ("reduced_channels", reduced_channels)):
-        if channels is not None and channels < 1:
-            raise OptionError(f"{what} must be at least 1, got {channels}")
+        if channels is not None and (not isinstance(channels, int) or isinstance(channels, bool) or channels < 1):
+            raise OptionError(f"{what} must be a whole number of at least 1, got {channels!r}")
     pooled_channels = in_channels if reduced_channels is None else reduced_channels
     built = make_options(info.options, options, f"method '{name}'")
     pooling: nn.Module = resolve(info.layer)(pooled_channels, info, built)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gcp.features import centred, flat_features, working
+from gcp.features import centred, check_channels, flat_features, working
 from gcp.methods import IsqrtOptions, MethodInfo
 from gcp.pooling.covariance import described
 from gcp.pooling.triangle import Vectorisation
@@ -21,12 +21,14 @@ class IsqrtPooling(nn.Module):
 
     def __init__(self, in_channels: int, info: MethodInfo, options: IsqrtOptions) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.options = options
         self.vectorise = Vectorisation(in_channels, options.vectorisation)
         self.out_features = self.vectorise.out_features
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, out_features)."""
+        check_channels(features, self.in_channels)
         Xc = centred(working(flat_features(features)))
         vector: Tensor = self.vectorise(NewtonSchulzRoot.apply(Xc, self.options.iterations))
         return vector.to(features.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from gcp.features import check_channels
 from gcp.functional import covariance_root
 from gcp.methods import LogmOptions, MethodInfo
 from gcp.pooling.covariance import described, function_method
@@ -19,6 +20,7 @@ class LogmPooling(nn.Module):
 
     def __init__(self, in_channels: int, info: MethodInfo, options: LogmOptions) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.options = options
         self.method = function_method(options, Log(eps=options.eps))
         self.vectorise = Vectorisation(in_channels, options.vectorisation)
@@ -26,6 +28,7 @@ class LogmPooling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, out_features)."""
+        check_channels(features, self.in_channels)
         vector: Tensor = self.vectorise(covariance_root(features, self.method))
         return vector
 

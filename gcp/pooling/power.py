@@ -8,6 +8,7 @@ from math import log
 import torch
 from torch import Tensor, nn
 
+from gcp.features import check_channels
 from gcp.functional import covariance_root
 from gcp.methods import MethodInfo, PowerOptions
 from gcp.pooling.covariance import described, function_method
@@ -27,6 +28,7 @@ class PowerPooling(nn.Module):
 
     def __init__(self, in_channels: int, info: MethodInfo, options: PowerOptions) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.options = options
         self.method = function_method(options, Power(options.alpha))
         start = torch.tensor(log(options.alpha))
@@ -44,6 +46,7 @@ class PowerPooling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, out_features)."""
+        check_channels(features, self.in_channels)
         method = self.method
         if self.options.learnable:
             method = dataclasses.replace(method, function=Power(self.alpha))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gcp.features import centred, flat_features, working
+from gcp.features import centred, check_channels, flat_features, working
 from gcp.functional import covariance_root, decomposed_root
 from gcp.methods import MethodInfo, SEBOptions
 from gcp.pooling.covariance import described, function_method
@@ -50,6 +50,7 @@ class SEBPooling(nn.Module):
 
     def __init__(self, in_channels: int, info: MethodInfo, options: SEBOptions) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.options = options
         self.method = function_method(options, AmplifiedRoot() if options.reweight else SquareRoot())
         self.vectorise = Vectorisation(in_channels, options.vectorisation)
@@ -57,17 +58,18 @@ class SEBPooling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, out_features)."""
+        check_channels(features, self.in_channels)
         matrix = self._reweighted(features) if self.options.reweight else self._scaled(features)
         vector: Tensor = self.vectorise(matrix)
         return vector.to(features.dtype)
 
     def _scaled(self, features: Tensor) -> Tensor:
-        Q, U, eigenvalues = decomposed_root(working(features), self.method)
+        Q, U, eigenvalues = decomposed_root(working(flat_features(features)), self.method)
         norm: Tensor = BranchNorm.apply(Q, U, eigenvalues)
         return Q * (1 + norm)[..., None, None]
 
     def _reweighted(self, features: Tensor) -> Tensor:
-        flat = flat_features(working(features))
+        flat = working(flat_features(features))
         finite = flat.isfinite().all(-1).all(-1)[..., None, None]  # what becomes of the others is the method's option
         mean = centred(torch.where(finite, flat, 0)).square().sum((-2, -1), keepdim=True) / flat.shape[-2]
         scale = torch.where(mean == 0, 1, mean).sqrt()

@@ -89,7 +89,7 @@ def factorise(features: Tensor, options: SpectralOptions) -> Factors:
             features = features.masked_fill(~features.isfinite().all(-1).all(-1)[:, None, None], 0)
         U, eigenvalues, V = _factorise(features, route, lapack.plain_eigh, lapack.plain_svd)
         return Factors(U.to(route.products), eigenvalues, V.to(route.products))
-    return Factors(*_operator(features, options.precision, options.path, options.nonfinite))
+    return Factors(*torch.ops.gcp.factorise(features, options.precision, options.path, options.nonfinite))
 
 
 def spectrum(eigenvalues: Tensor, channels: int, positions: int, function: SpectralMap, squared: bool) -> Spectrum:
@@ -108,7 +108,13 @@ def shifted(eigenvalues: Tensor, channels: int, function: SpectralMap) -> Tensor
     return padded if shift is None else padded + shift
 
 
-@torch.library.custom_op("gcp::factorise", mutates_args=())
+# Not torch.library.custom_op, whose first call imports torch._dynamo: seconds, and more packages than torch needs.
+torch.library.define(
+    "gcp::factorise", "(Tensor features, str precision, str path, str nonfinite) -> (Tensor, Tensor, Tensor)"
+)
+
+
+@torch.library.impl("gcp::factorise", "default")
 def _operator(features: Tensor, precision: str, path: str, nonfinite: str) -> tuple[Tensor, Tensor, Tensor]:
     channels, positions = features.shape[-2:]
     route = choose_route(precision, path, features.dtype, channels, positions)
@@ -122,7 +128,7 @@ def _operator(features: Tensor, precision: str, path: str, nonfinite: str) -> tu
     return out
 
 
-@_operator.register_fake
+@torch.library.register_fake("gcp::factorise")  # type: ignore[untyped-decorator]
 def _allocate(features: Tensor, precision: str, path: str, nonfinite: str) -> tuple[Tensor, Tensor, Tensor]:
     batch, channels, positions = features.shape
     route = choose_route(precision, path, features.dtype, channels, positions)
@@ -134,13 +140,13 @@ def _allocate(features: Tensor, precision: str, path: str, nonfinite: str) -> tu
     )
 
 
-@_operator.register_vmap
+@torch.library.register_vmap("gcp::factorise")  # type: ignore[untyped-decorator]
 def _vmap(
     info: object, in_dims: tuple[int | None, ...], features: Tensor, *choices: str
 ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
     assert in_dims[0] is not None
     features = features.movedim(in_dims[0], 0)
-    parts = _operator(features.flatten(0, 1), *choices)
+    parts = torch.ops.gcp.factorise(features.flatten(0, 1), *choices)
     return tuple(part.unflatten(0, features.shape[:2]) for part in parts), (0, 0, 0)
 
 

@@ -48,39 +48,40 @@ def plain_svd(matrix: Tensor) -> Parts:
 
 
 def _persist(decompose: Callable[[Tensor], Parts], values: int, batch: Tensor) -> Parts:
-    """``decompose(batch)``; when that fails, matrix by matrix, and again in other ways for those that fail alone."""
+    """``decompose(batch)``; when that fails, matrix by matrix, and in other ways for those that fail alone."""
     try:
         return decompose(batch)
     except LinAlgError:
-        flat = batch.reshape(-1, *batch.shape[-2:])
-        parts = zip(*(_rescue(decompose, values, matrix, i, len(flat)) for i, matrix in enumerate(flat)), strict=True)
-        return tuple(torch.stack(part).reshape(*batch.shape[:-2], *part[0].shape) for part in parts)
+        if batch.dim() == 2:
+            return _rescue(decompose, values, batch)
+    flat = batch.reshape(-1, *batch.shape[-2:])
+    parts = []
+    for sample, matrix in enumerate(flat):
+        try:
+            parts.append(_persist(decompose, values, matrix))
+        except DecompositionError:
+            raise not_converged(sample, len(flat)) from None
+    return tuple(torch.stack(part).reshape(*batch.shape[:-2], *part[0].shape) for part in zip(*parts, strict=True))
 
 
-def _rescue(decompose: Callable[[Tensor], Parts], values: int, matrix: Tensor, sample: int, samples: int) -> Parts:
+def _rescue(decompose: Callable[[Tensor], Parts], values: int, matrix: Tensor) -> Parts:
     """Decompose one matrix (m, n) in whatever way works; ``values`` is the position of the values in the result."""
     size = matrix.diagonal().sum() if decompose is plain_eigh else torch.linalg.vector_norm(matrix)
     scale = torch.where(size > 0, size, 1)
     unit = matrix / scale
     jitter = torch.finfo(matrix.dtype).eps * max(matrix.shape) * torch.eye(*matrix.shape, dtype=matrix.dtype)
-    attempts: tuple[tuple[str | None, Callable[[], Tensor]], ...] = (
-        (None, lambda: matrix),
-        ("rescaled", lambda: unit),
-        ("moved", unit.cpu),
-        ("jittered", lambda: unit.cpu() + jitter),
-    )
-    for kind, attempt in attempts:
+    attempts = {"rescaled": unit, "moved": unit.cpu(), "jittered": unit.cpu() + jitter}
+    if matrix.device.type == "cpu":
+        del attempts["moved"]
+    for kind, attempt in attempts.items():
         try:
-            parts = decompose(attempt())
+            parts = [part.to(matrix.device) for part in decompose(attempt)]
         except LinAlgError:
             continue
-        if kind is None:
-            return parts
         FAILURES.add(**{kind: 1})
-        moved = [part.to(matrix.device) for part in parts]
-        moved[values] = moved[values] * scale
-        return tuple(moved)
-    raise not_converged(sample, samples)
+        parts[values] = parts[values] * scale
+        return tuple(parts)
+    raise not_converged(0, 1)
 
 
 def not_converged(sample: int, samples: int) -> DecompositionError:

@@ -67,7 +67,19 @@ def test_options_and_mistakes():
     assert "degree=4" in repr(model.representation)
     with pytest.raises(OptionError, match="num_classes must be at least 1"):
         gcp.create_model("tiny", "pade", 0)
-    with pytest.raises(OptionError, match="reduced_channels must be at least 1"):
+    with pytest.raises(OptionError, match="reduced_channels must be a whole number of at least 1"):
         gcp.create_model("tiny", "pade", 2, reduced_channels=0)
     with pytest.raises(OptionError, match="'pade' has no option 'degree'"):
         gcp.create_model("tiny", "pade", 2, degree=4)
+
+
+@pytest.mark.parametrize("method", gcp.list_methods())
+def test_inference_mode_changes_nothing(method):
+    """Lightning evaluates in inference mode, which belongs to a thread, as the pool's threads must know."""
+    torch.manual_seed(0)
+    model = gcp.create_model("tiny", method, num_classes=5).eval()
+    x = torch.randn(4, 3, 32, 32)
+    with torch.inference_mode():
+        inferred = model(x)
+    with torch.no_grad():
+        assert torch.equal(inferred, model(x))

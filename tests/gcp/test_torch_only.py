@@ -8,9 +8,10 @@ from gcp.methods import list_methods
 
 ROOT = Path(__file__).parents[2]
 
-# Everything but the standard library, gcp, torch and what torch requires is made to look not installed.
+# Everything but the standard library, gcp, torch and what torch requires looks as if it were not installed.
 BLOCKED = """
 import sys
+from importlib.machinery import PathFinder
 
 TORCH = {
     "torch", "torchgen", "functorch", "triton", "nvidia", "cuda", "filelock", "fsspec", "jinja2", "markupsafe",
@@ -19,16 +20,18 @@ TORCH = {
 refused = set()
 
 class OnlyTorch:
+    # Of what it does not find importlib says, as of anything missing, that there is no such module.
+
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top in TORCH | {"gcp"} or top in sys.stdlib_module_names:
-            return None
+        if top in TORCH | {"gcp"} | sys.stdlib_module_names or top.startswith("_sysconfigdata"):
+            return PathFinder.find_spec(name, path, target)
         refused.add(top)
-        raise ModuleNotFoundError(f"No module named {name!r} (blocked by the test)", name=name)
+        return None
 
 for module in [name for name in sys.modules if name.partition(".")[0] in {"numpy", "scipy"}]:
     del sys.modules[module]
-sys.meta_path.insert(0, OnlyTorch())
+sys.meta_path[:] = [finder for finder in sys.meta_path if finder.__module__ == "_frozen_importlib"] + [OnlyTorch()]
 """
 
 LAYERS = """

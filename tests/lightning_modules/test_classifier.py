@@ -104,3 +104,21 @@ def test_unknown_names_are_refused():
     module.hparams["optimizer"] = {"name": "adm"}
     with pytest.raises(UnknownNameError, match="unknown optimizer 'adm'"):
         module.configure_optimizers()
+
+
+def test_repaired_decompositions_are_reported_once(tmp_path, monkeypatch):
+    """A decomposition that fails on the first matrix is tried again rescaled, counted, and said at the end."""
+    from gcp.spectral import lapack
+
+    plain, first = lapack.plain_eigh, []
+
+    def stubborn(matrix):
+        first.append(matrix.clone())
+        if torch.equal(matrix, first[0]):
+            raise torch.linalg.LinAlgError("does not converge")
+        return plain(matrix)
+
+    monkeypatch.setattr(lapack, "plain_eigh", stubborn)
+    with pytest.warns(UserWarning, match=r"decompositions that needed help.*rescaled=1") as caught:
+        trainer(tmp_path).fit(classifier(), loader())
+    assert len([warning for warning in caught if "needed help" in str(warning.message)]) == 1

@@ -48,7 +48,7 @@ def test_a_run_without_a_key_is_offline_and_complete(cli, tmp_path):
     assert header["run_group"] == "tiny-digits"
     assert set(header["tags"]) == {"newton", "tiny", "digits", "seed0", "trial"}
     config = header["config"]["update"]
-    assert config["method"] == {"name": "newton", "reduced_channels": 256, "precision": "mixed", "iterations": 10}
+    assert config["method"].items() >= {"name": "newton", "reduced_channels": 256, "iterations": 10}.items()
     assert config["trainer"]["max_epochs"] == 1
     text = json.dumps(of_type(tmp_path / "run", "history"))
     for metric in ("train/loss_epoch", "val/acc1", "test/acc1"):

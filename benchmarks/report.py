@@ -1,0 +1,138 @@
+"""The measurements as a Markdown table beside the targets, and as a plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+TIMES_FASTER = {"256x7x7": (30, 60), "256x13x13": (9, 15), "256x14x14": (7, 12), "256x28x28": (4.5, 7)}
+"""Shape to the least ratio to the transcription: any method, newton. On the CPU, batch 8 (4 at 28x28), 32 no worse."""
+
+WIDE = {"2048x14x14": (90, 90)}
+"""The same at batch 1."""
+
+SAVED_AT_MOST = {"256x7x7": 1 / 5, "256x14x14": 1 / 2}
+"""Shape to the largest share of the transcription's bytes."""
+
+
+def judged(shape: str, batch: int) -> bool:
+    """Whether a case has targets."""
+    return shape in WIDE or batch in ((4, 32) if shape == "256x28x28" else (8, 32))
+
+
+def targets(case: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
+    """What was asked, of what, what was measured, whether it is met; of one case."""
+    rows, shape = case["layers"], case["shape"]
+    found: list[tuple[str, str, str, bool]] = []
+    if not judged(shape, case["batch"]):
+        return found
+    for name, row in rows.items():
+        kind, _, method = name.partition(" ")
+        if kind != "gcp":
+            continue
+        classical = rows[f"classical {method}"]
+
+        def at_least(what: str, limit: float, against: str, name: str = name, row: dict[str, Any] = row) -> None:
+            ratio = rows[against]["total_s"] / row["total_s"]
+            found.append((what, name, f"{ratio:.3g}x", ratio >= limit))
+
+        if case["device"] == "cpu":
+            limits = {**TIMES_FASTER, **WIDE}.get(shape)
+            if limits:
+                limit = limits[method == "newton"]
+                at_least(f"transcription, {limit}x or more", limit, f"classical {method}")
+            if _gram(shape):
+                at_least("iSQRT-COV float64, 4x or more", 4, "iSQRT-COV float64")
+                at_least("iSQRT-COV float32, 1x or more", 1, "iSQRT-COV float32")
+            limit = 2 if shape == "256x7x7" else 1.5
+            ratio = row["total_s"] / rows["floor"]["total_s"]
+            found.append((f"floor, {limit}x or less", name, f"{ratio:.3g}x", ratio <= limit))
+        else:
+            at_least("transcription, 20x or more", 20, f"classical {method}")
+            if shape == "256x7x7":
+                at_least("iSQRT-COV float32, 0.5x or more", 0.5, "iSQRT-COV float32")
+        if shape in SAVED_AT_MOST:
+            share = row["saved_bytes"] / classical["saved_bytes"]
+            limit = SAVED_AT_MOST[shape]
+            found.append((f"bytes kept, {limit:g} or less", name, f"{share:.2f}", share <= limit))
+    return found
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report as a page."""
+    environment = report["environment"]
+    facts = ", ".join(f"{key} {value}" for key, value in environment.items() if value is not None)
+    lines = [
+        "# Layers: time, memory, error",
+        "",
+        f"{facts}; precision {report['precision']}. Medians, runs in turns.",
+        "",
+    ]
+    lines += ["Ratios: time of the transcription of the same method over the layer's; the layer's over the floor."]
+    lines += ["Errors: relative, against the exact derivative in float64 (for pi, taylor, topn and newton this holds"]
+    lines += ["their own approximation).", ""]
+    for case in report["cases"]:
+        lines += [f"## {case['shape']}, batch {case['batch']}, {case['device']}", ""]
+        lines += _table(
+            ("layer", "forward ms", "backward ms", "total ms", "times faster", "over floor", "peak MiB", "kept MiB",
+             "value error", "gradient error", "runs"),
+            [_row(name, row, case["layers"]) for name, row in case["layers"].items()],
+        )  # fmt: skip
+        checks = targets(case)
+        if checks:
+            lines += ["Targets:", ""]
+            lines += _table(
+                ("against", "layer", "measured", ""), [(*c[:3], "met" if c[3] else "**not met**") for c in checks]
+            )
+    return "\n".join(lines) + "\n"
+
+
+def plot(report: dict[str, Any], path: Path) -> None:
+    """Total time of each method beside its transcription, one panel per case, to ``path``."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    cases = [case for case in report["cases"] if judged(case["shape"], case["batch"])] or report["cases"]
+    figure, axes = pyplot.subplots(
+        len(cases), 1, figsize=(8, 1 + 3.4 * len(cases)), squeeze=False, layout="constrained"
+    )
+    for axis, case in zip(axes.flat, cases, strict=True):
+        rows = case["layers"]
+        methods = [name.removeprefix("gcp ") for name in rows if name.startswith("gcp ")]
+        for kind, colour, marker, label in (
+            ("gcp", "#0072B2", "o", "this library"),
+            ("classical", "#D55E00", "s", "transcription"),
+        ):
+            times = [rows[f"{kind} {method}"]["total_s"] * 1e3 for method in methods]
+            axis.plot(times, methods, marker, color=colour, label=label, markersize=8)
+        for name, style in (("floor", "-"), ("iSQRT-COV float32", "--"), ("iSQRT-COV float64", ":")):
+            axis.axvline(rows[name]["total_s"] * 1e3, linestyle=style, color="black", linewidth=1.2, label=name)
+        axis.set_xscale("log")
+        axis.invert_yaxis()
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_title(f"{case['shape']}, batch {case['batch']}, {case['device']}")
+        axis.set_xlabel("forward + backward, ms")
+    axes[0, 0].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+
+
+def _gram(shape: str) -> bool:
+    channels, height, width = map(int, shape.split("x"))
+    return height * width < channels
+
+
+def _row(name: str, row: dict[str, Any], rows: dict[str, Any]) -> tuple[str, ...]:
+    classical = rows.get(f"classical {name.removeprefix('gcp ')}")
+    faster = f"{classical['total_s'] / row['total_s']:.1f}" if classical and name.startswith("gcp ") else ""
+    times = [f"{row[key] * 1e3:.2f}" for key in ("forward_s", "backward_s", "total_s")]
+    sizes = [f"{row[key] / 2**20:.2f}" if row.get(key) is not None else "" for key in ("peak_bytes", "saved_bytes")]
+    errors = [f"{row[key]:.1e}" if key in row else "" for key in ("value_error", "gradient_error")]
+    over = f"{row['total_s'] / rows['floor']['total_s']:.2f}"
+    return (name, *times, faster, over, *sizes, *errors, str(row["runs"]))
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows)] + [""]
