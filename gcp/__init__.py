@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gcp.methods import list_methods, register_method
     from gcp.model import create_model
     from gcp.pooling.factory import create_pooling
+    from gcp.roots.matrix import matrix_root
     from gcp.whitening import Whitening
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "list_backbones": "gcp.backbones.registry",
     "list_methods": "gcp.methods",
     "load_reference_checkpoint": "gcp.checkpoints.loading",
+    "matrix_root": "gcp.roots.matrix",
     "register_backbone": "gcp.backbones.registry",
     "register_method": "gcp.methods",
     "spectral_function": "gcp.functions",
@@ -50,6 +52,7 @@ __all__ = [
     "list_backbones",
     "list_methods",
     "load_reference_checkpoint",
+    "matrix_root",
     "register_backbone",
     "register_method",
     "spectral_function",

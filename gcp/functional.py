@@ -7,7 +7,8 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from gcp.errors import DtypeError, OptionError, ShapeError
+from gcp.errors import OptionError
+from gcp.features import flat_features
 from gcp.methods import METHODS, MethodInfo, SpectralOptions
 from gcp.options import make_options
 from gcp.registry import resolve
@@ -33,6 +34,8 @@ def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None,
     if info.kernel is None:
         spectral = [other for other in METHODS.names() if METHODS.get(other).kernel is not None]
         raise OptionError(f"'{info.name}' is no spectral method; the spectral methods are {', '.join(spectral)}")
+    if "vectorisation" in options:
+        raise OptionError("vectorisation is an option of pooling layers; a spectral function returns matrices")
     built = make_options(info.options, options, f"method '{info.name}'")
     assert isinstance(built, SpectralOptions)
     function = SquareRoot() if function is None else function
@@ -62,16 +65,18 @@ def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
         NonFiniteError: NaN or infinity in ``features``; names the samples.
         DecompositionError: a sample whose decomposition does not converge in any way; names it.
     """
-    if features.dim() not in (3, 4):
-        raise ShapeError(f"features must be (B, C, H, W) or (B, C, N), got shape {tuple(features.shape)}")
-    check_floating(features, "features")
-    size = "x".join(map(str, features.shape[2:]))
-    flat = features.flatten(2)
-    if flat.shape[-1] < 2:
-        raise ShapeError(
-            f"a covariance needs two positions or more, got a feature map of {size}; "
-            "use larger images, or a backbone with a smaller stride (last_stride=1)"
-        )
+    root: Tensor = decomposed_root(features, method)[0]
+    return root
+
+
+def decomposed_root(features: Tensor, method: SpectralMethod) -> tuple[Tensor, Tensor, Tensor]:
+    """`covariance_root` with the eigenpairs it was made from.
+
+    Returns:
+        the root (B, C, C); eigenvectors U (B, C, n), null ones 0, and eigenvalues (B, n) of the covariance, descending,
+        both without history.
+    """
+    flat = flat_features(features)
     method.options.check_channels(flat.shape[1])
     with torch.autocast(features.device.type, enabled=False):
         parameter = method.function.parameter
@@ -81,11 +86,4 @@ def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
         if parameter is not None:
             seen = method.spectrum(eigenvalues.detach(), flat.shape[-2], flat.shape[-1])
             Z = with_parameter(Z, U, seen, method, parameter)
-    root: Tensor = Z
-    return root
-
-
-def check_floating(tensor: Tensor, what: str) -> None:
-    """Raise DtypeError unless ``tensor`` holds real floating-point numbers."""
-    if not tensor.is_floating_point():
-        raise DtypeError(f"{what} must be floating point, got {str(tensor.dtype).removeprefix('torch.')}")
+    return Z, U.detach(), eigenvalues.detach()

@@ -48,7 +48,19 @@ class AverageOptions(Options):
 
 
 @dataclass(frozen=True)
-class SpectralOptions(Options):
+class CovarianceOptions(Options):
+    """Options every pooling has that computes a symmetric matrix."""
+
+    vectorisation: str = option(
+        "upper",
+        "the matrix as a vector: upper, its upper triangle; isometric, with sqrt(2) off the diagonal, so that inner "
+        "products are the matrices'; full, all entries",
+        choices=("upper", "isometric", "full"),
+    )
+
+
+@dataclass(frozen=True)
+class SpectralOptions(CovarianceOptions):
     """Options every spectral method has."""
 
     precision: str = option(
@@ -132,6 +144,99 @@ class NewtonOptions(SpectralOptions):
     """Options of `newton`."""
 
     iterations: int = option(10, "Newton-Schulz iterations differentiated in the backward", minimum=1)
+
+
+@dataclass(frozen=True)
+class KernelOptions(SpectralOptions):
+    """Options of a pooling with a spectral function of its own."""
+
+    kernel: str = option(
+        "lyapunov",
+        "the spectral method, with its own defaults, whose kernel is the gradient",
+        choices=("lyapunov", "pade", "taylor", "pi", "trunc", "original"),
+    )
+
+
+@dataclass(frozen=True)
+class LogmOptions(KernelOptions):
+    """Options of `logm`."""
+
+    eps: float = option(1e-3, "log(P + eps tr(P)/C I): what a null eigenvalue counts as, relative to the mean", above=0)
+
+
+@dataclass(frozen=True)
+class PowerOptions(KernelOptions):
+    """Options of `power`."""
+
+    alpha: float = option(0.5, "the exponent, or what it is before training", above=0)
+    learnable: bool = option(True, "learn the exponent")
+
+
+@dataclass(frozen=True)
+class SEBOptions(KernelOptions):
+    """Options of `seb`."""
+
+    kernel: str = option(
+        "pade",
+        "the spectral method, with its own defaults, whose kernel is the gradient",
+        choices=("lyapunov", "pade", "taylor", "pi", "trunc", "original"),
+    )
+    reweight: bool = option(
+        False,
+        "false: the published branch, which multiplies the whole root by one number; true: amplify small eigenvalues, "
+        "sqrt(lam) (1 + exp(-lam/mean))",
+    )
+
+
+@dataclass(frozen=True)
+class IsqrtOptions(CovarianceOptions):
+    """Options of `isqrt`."""
+
+    iterations: int = option(5, "Newton-Schulz iterations", minimum=1)
+
+
+@dataclass(frozen=True)
+class RootOptions(CovarianceOptions):
+    """Options of roots by approximants."""
+
+    degree: int = option(5, "degree of the approximant", minimum=1)
+    backward_iterations: int = option(8, "iterations for the Lyapunov equation of the gradient", minimum=1)
+
+
+@dataclass(frozen=True)
+class MPAOptions(RootOptions):
+    """Options of `mpa`."""
+
+    degree: int = option(
+        5, "degree of numerator and denominator, whose condition grows as 4^degree", minimum=1, maximum=10
+    )
+
+
+@dataclass(frozen=True)
+class MTPOptions(RootOptions):
+    """Options of `mtp`."""
+
+    degree: int = option(10, "degree of the Taylor polynomial", minimum=1)
+
+
+@dataclass(frozen=True)
+class BilinearOptions(CovarianceOptions):
+    """Options of `bilinear`."""
+
+    eps: float = option(
+        1e-8, "m/sqrt(|m| + eps) stands for the signed square root; in units of a channel's mean energy", above=0
+    )
+
+
+@dataclass(frozen=True)
+class CompactBilinearOptions(Options):
+    """Options of `compact_bilinear`."""
+
+    dimension: int = option(8192, "length of the sketch", minimum=1)
+    seed: int = option(0, "seed of the hash functions, which are part of the state", minimum=0)
+    eps: float = option(
+        1e-8, "m/sqrt(|m| + eps) stands for the signed square root; in units of a channel's mean energy", above=0
+    )
 
 
 METHODS: Registry[MethodInfo] = Registry("method")
@@ -221,6 +326,63 @@ register_method(
     kernel="gcp.kernels.lyapunov:lyapunov",
     summary="the exact derivative, free of cancellation",
     source="Lin and Maji, BMVC 2017 (arXiv 1707.06772); Ionescu et al., ICCV 2015 (arXiv 1509.07838)",
+)
+register_method(
+    "isqrt",
+    options=IsqrtOptions,
+    layer="gcp.pooling.isqrt:IsqrtPooling",
+    summary="iSQRT-COV: the root by the coupled Newton-Schulz iteration",
+    source="Li et al., CVPR 2018 (arXiv 1712.01034)",
+)
+register_method(
+    "mpa",
+    options=MPAOptions,
+    layer="gcp.pooling.approximant:ApproximantPooling",
+    summary="the root by a matrix Pade approximant, gradient by the Lyapunov equation",
+    source="Song et al., ICLR 2022 (arXiv 2201.08663); TPAMI 2022 (arXiv 2201.12543)",
+)
+register_method(
+    "mtp",
+    options=MTPOptions,
+    layer="gcp.pooling.approximant:ApproximantPooling",
+    summary="the root by a matrix Taylor polynomial, gradient by the Lyapunov equation",
+    source="Song et al., ICLR 2022 (arXiv 2201.08663); TPAMI 2022 (arXiv 2201.12543)",
+)
+register_method(
+    "seb",
+    options=SEBOptions,
+    layer="gcp.pooling.seb:SEBPooling",
+    summary="scaling eigen branch, literal or amplifying small eigenvalues",
+    source="Song et al., TPAMI 2022 (arXiv 2205.13282)",
+)
+register_method(
+    "logm",
+    options=LogmOptions,
+    layer="gcp.pooling.logm:LogmPooling",
+    summary="logarithm of the covariance",
+    source="DeepO2P, Ionescu et al., ICCV 2015 (arXiv 1509.07838)",
+)
+register_method(
+    "power",
+    options=PowerOptions,
+    layer="gcp.pooling.power:PowerPooling",
+    summary="a power of the covariance, with a learnable exponent",
+    source="MPN-COV, Li et al., ICCV 2017 (arXiv 1703.08050)",
+)
+register_method(
+    "bilinear",
+    options=BilinearOptions,
+    layer="gcp.pooling.bilinear:BilinearPooling",
+    summary="B-CNN: second moment, signed square root, l2 norm",
+    source="Lin et al., ICCV 2015 (arXiv 1504.07889)",
+)
+register_method(
+    "compact_bilinear",
+    options=CompactBilinearOptions,
+    layer="gcp.pooling.compact_bilinear:CompactBilinearPooling",
+    summary="bilinear pooling as a tensor sketch of fixed length",
+    source="Gao et al., CVPR 2016 (arXiv 1511.06062)",
+    reduced_channels=None,
 )
 register_method(
     "average",

@@ -3,40 +3,59 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from torch import Tensor, nn
 
-from gcp.errors import ShapeError
+from gcp.features import check_channels
 from gcp.functional import covariance_root, spectral_method
-from gcp.methods import MethodInfo, SpectralOptions
-from gcp.pooling.triangle import triangle_index, vech
+from gcp.methods import KernelOptions, MethodInfo, SpectralOptions
+from gcp.pooling.triangle import Vectorisation
+from gcp.spectral.function import SpectralMethod
+from gcp.spectral.maps import SpectralMap
 
 
 class CovariancePooling(nn.Module):
-    """vech of the square root of the covariance: (B, C, H, W) to (B, C (C + 1)/2) (arXiv 1703.08050).
+    """The square root of the covariance as a vector: (B, C, H, W) to (B, out_features) (arXiv 1703.08050).
 
     Raises, when called, ShapeError for a map of one position or of another number of channels, and NonFiniteError for
     NaN or infinity.
     """
-
-    index: Tensor
 
     def __init__(self, in_channels: int, info: MethodInfo, options: SpectralOptions) -> None:
         super().__init__()
         options.check_channels(in_channels)
         self.name = info.name
         self.in_channels = in_channels
-        self.method = spectral_method(info, **dataclasses.asdict(options))
-        self.out_features = in_channels * (in_channels + 1) // 2
-        self.register_buffer("index", triangle_index(in_channels), persistent=False)
+        self.method = spectral_method(info, **matrix_options(options))
+        self.vectorise = Vectorisation(in_channels, options.vectorisation)
+        self.out_features = self.vectorise.out_features
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C (C + 1)/2)."""
-        if features.dim() in (3, 4) and features.shape[1] != self.in_channels:
-            raise ShapeError(f"this layer pools {self.in_channels} channels, got shape {tuple(features.shape)}")
-        return vech(covariance_root(features, self.method), self.index)
+        """(B, C, H, W) to (B, out_features)."""
+        check_channels(features, self.in_channels)
+        vector: Tensor = self.vectorise(covariance_root(features, self.method))
+        return vector
 
     def extra_repr(self) -> str:
         """Method and options."""
-        options = dataclasses.asdict(self.method.options)
-        return ", ".join([self.name, *(f"{name}={value}" for name, value in options.items())])
+        return described(self.name, self.method.options)
+
+
+def matrix_options(options: SpectralOptions) -> dict[str, Any]:
+    """The options that decide the matrix, all but its vectorisation."""
+    values = dataclasses.asdict(options)
+    del values["vectorisation"]
+    return values
+
+
+def function_method(options: KernelOptions, function: SpectralMap) -> SpectralMethod:
+    """The spectral method ``options.kernel`` with a function of the pooling's own."""
+    shared = {name: getattr(options, name) for name in ("precision", "path", "nonfinite")}
+    return spectral_method(options.kernel, function, **shared)
+
+
+def described(name: str, options: object) -> str:
+    """ "name, option=value, ..." for ``extra_repr``; ``options`` is a dataclass."""
+    values = dataclasses.asdict(options)  # type: ignore[call-overload]
+    return ", ".join([name, *(f"{option}={value}" for option, value in values.items())])

@@ -1,7 +1,7 @@
-"""vech: the upper triangle of a symmetric matrix as a vector."""
+"""A symmetric matrix as a vector."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def triangle_index(size: int) -> Tensor:
@@ -21,3 +21,37 @@ def vech(matrix: Tensor, index: Tensor | None = None) -> Tensor:
     if index is None:
         index = triangle_index(matrix.shape[-1]).to(matrix.device)
     return matrix.flatten(-2).index_select(-1, index)
+
+
+class Vectorisation(nn.Module):
+    """(..., n, n) to (..., out_features), symmetric matrices.
+
+    Args:
+        size: n.
+        form: "upper", the upper triangle; "isometric", the same with sqrt(2) off the diagonal, so that inner products
+            and norms of vectors are those of matrices; "full", all entries, row after row.
+    """
+
+    index: Tensor
+    off_diagonal: Tensor
+
+    def __init__(self, size: int, form: str = "upper") -> None:
+        super().__init__()
+        self.form = form
+        self.out_features = size * size if form == "full" else size * (size + 1) // 2
+        if form != "full":
+            index = triangle_index(size)
+            self.register_buffer("index", index, persistent=False)
+            if form == "isometric":
+                self.register_buffer("off_diagonal", index % (size + 1) != 0, persistent=False)
+
+    def forward(self, matrix: Tensor) -> Tensor:
+        """(..., n, n) to (..., out_features)."""
+        if self.form == "full":
+            return matrix.flatten(-2)
+        vector = vech(matrix, self.index)
+        return torch.where(self.off_diagonal, vector * 2**0.5, vector) if self.form == "isometric" else vector
+
+    def extra_repr(self) -> str:
+        """The form."""
+        return self.form

@@ -1,0 +1,101 @@
+"""From feature maps to centred matrices and their second moments: what every second-order pooling starts with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcp.errors import DtypeError, ShapeError
+
+
+def flat_features(features: Tensor, positions: int = 2) -> Tensor:
+    """Feature maps (B, C, H, W) or (B, C, N) as (B, C, N).
+
+    Args:
+        features: any floating dtype.
+        positions: the fewest positions that will do.
+
+    Raises:
+        ShapeError: wrong number of dimensions, or too few positions.
+        DtypeError: not floating point.
+    """
+    if features.dim() not in (3, 4):
+        raise ShapeError(f"features must be (B, C, H, W) or (B, C, N), got shape {tuple(features.shape)}")
+    check_floating(features, "features")
+    size = "x".join(map(str, features.shape[2:]))
+    flat = features.flatten(2)
+    if flat.shape[-1] < positions:
+        raise ShapeError(
+            f"a covariance needs two positions or more, got a feature map of {size}; "
+            "use larger images, or a backbone with a smaller stride (last_stride=1)"
+        )
+    return flat
+
+
+def check_channels(features: Tensor, channels: int) -> None:
+    """Raise ShapeError unless ``features`` (B, C, H, W) or (B, C, N) has C = ``channels``."""
+    if features.dim() in (3, 4) and features.shape[1] != channels:
+        raise ShapeError(f"this layer pools {channels} channels, got shape {tuple(features.shape)}")
+
+
+def check_floating(tensor: Tensor, what: str) -> None:
+    """Raise DtypeError unless ``tensor`` holds real floating-point numbers."""
+    if not tensor.is_floating_point():
+        raise DtypeError(f"{what} must be floating point, got {str(tensor.dtype).removeprefix('torch.')}")
+
+
+def working(flat: Tensor) -> Tensor:
+    """``flat`` in its own dtype, float32 at least."""
+    return flat.to(torch.promote_types(flat.dtype, torch.float32))
+
+
+def centred(flat: Tensor) -> Tensor:
+    """Xc = (X - mean over positions)/sqrt(N), whose product Xc Xc^T is the covariance: (B, C, N) to (B, C, N).
+
+    A sample that is constant but for the rounding of its mean becomes exactly 0, and so does its gradient.
+    """
+    mean = flat.mean(-1, keepdim=True)
+    deviation = flat - mean
+    # The mean is off by a few units in its last place, which adds a constant of that size to every position.
+    unresolved = 8 * torch.finfo(flat.dtype).eps * torch.linalg.vector_norm(mean.detach(), dim=-2, keepdim=True)
+    size = torch.linalg.vector_norm(deviation.detach(), dim=(-2, -1), keepdim=True)
+    root = flat.shape[-1] ** 0.5
+    return torch.where(size <= root * unresolved, 0, deviation / root)
+
+
+def symmetric(matrix: Tensor) -> Tensor:
+    """sym(G) = (G + G^T)/2: (..., n, n) to (..., n, n)."""
+    return (matrix + matrix.mT) / 2
+
+
+def second_moment(flat: Tensor) -> Tensor:
+    """X X^T, (B, C, N) to (B, C, C), in full precision forward and backward, under autocast too."""
+    moment: Tensor = SecondMoment.apply(flat)
+    return moment
+
+
+class SecondMoment(torch.autograd.Function):
+    """M = X X^T; dL/dX = 2 sym(dL/dM) X."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(flat: Tensor) -> Tensor:
+        """(B, C, N) to (B, C, C)."""
+        with torch.autocast(flat.device.type, enabled=False):
+            return flat @ flat.mT
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Keep X."""
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """dL/dX (B, C, N) from dL/dM (B, C, C); differentiable in its turn."""
+        (flat,) = ctx.saved_tensors
+        with torch.autocast(flat.device.type, enabled=False):
+            result: Tensor = 2 * symmetric(grad) @ flat
+            return result

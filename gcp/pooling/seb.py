@@ -1,0 +1,110 @@
+"""The scaling eigen branch, as published and as meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gcp.features import centred, check_channels, flat_features, working
+from gcp.functional import covariance_root, decomposed_root
+from gcp.methods import MethodInfo, SEBOptions
+from gcp.pooling.covariance import described, function_method
+from gcp.pooling.triangle import Vectorisation
+from gcp.spectral.maps import ExpNeg, SquareRoot
+
+
+@dataclass(frozen=True)
+class AmplifiedRoot(SquareRoot):
+    """f(lam) = sqrt(lam) (1 + exp(-lam)): small eigenvalues twice their root, large ones as they are."""
+
+    name = "amplified_sqrt"
+
+    def value(self, eigenvalues: Tensor) -> Tensor:
+        """sqrt(lam) (1 + exp(-lam))."""
+        return super().value(eigenvalues) * (1 + ExpNeg().value(eigenvalues))
+
+    def derivative(self, eigenvalues: Tensor) -> Tensor:
+        """(1 + exp(-lam))/(2 sqrt(lam)) - sqrt(lam) exp(-lam); infinite at 0."""
+        decay = ExpNeg().value(eigenvalues)
+        return super().derivative(eigenvalues) * (1 + decay) - super().value(eigenvalues) * decay
+
+    def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
+        """By the product rule, with f = g h: g[a, b] (h(a) + h(b))/2 + (g(a) + g(b))/2 h[a, b]."""
+        decay = ExpNeg()
+        mean_decay = (decay.value(a) + decay.value(b)) / 2
+        mean_root = (super().value(a) + super().value(b)) / 2
+        return super().divided_difference(a, b) * (1 + mean_decay) + mean_root * decay.divided_difference(a, b)
+
+
+class SEBPooling(nn.Module):
+    """Scaling eigen branch (arXiv 2205.13282): (B, C, H, W) to (B, out_features). Raises as `CovariancePooling`.
+
+    With Q = P^(1/2) and S = exp(-P), the published branch gives Q + |Q S^T| Q, |.| the Frobenius norm: the whole root
+    times one number, so the eigenvalues keep their proportions, and the number depends on the features' scale.
+    ``reweight=True`` gives Q + Q S with S = exp(-P/mean), mean = tr(P)/C: eigenvalues well below the mean count twice,
+    those well above as before, and the result scales as the features do.
+    """
+
+    def __init__(self, in_channels: int, info: MethodInfo, options: SEBOptions) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.options = options
+        self.method = function_method(options, AmplifiedRoot() if options.reweight else SquareRoot())
+        self.vectorise = Vectorisation(in_channels, options.vectorisation)
+        self.out_features = self.vectorise.out_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, out_features)."""
+        check_channels(features, self.in_channels)
+        matrix = self._reweighted(features) if self.options.reweight else self._scaled(features)
+        vector: Tensor = self.vectorise(matrix)
+        return vector.to(features.dtype)
+
+    def _scaled(self, features: Tensor) -> Tensor:
+        Q, U, eigenvalues = decomposed_root(working(flat_features(features)), self.method)
+        norm: Tensor = BranchNorm.apply(Q, U, eigenvalues)
+        return Q * (1 + norm)[..., None, None]
+
+    def _reweighted(self, features: Tensor) -> Tensor:
+        flat = working(flat_features(features))
+        finite = flat.isfinite().all(-1).all(-1)[..., None, None]  # what becomes of the others is the method's option
+        mean = centred(torch.where(finite, flat, 0)).square().sum((-2, -1), keepdim=True) / flat.shape[-2]
+        scale = torch.where(mean == 0, 1, mean).sqrt()
+        return covariance_root(flat / scale, self.method) * scale
+
+    def extra_repr(self) -> str:
+        """Method and options."""
+        return described("seb", self.options)
+
+
+class BranchNorm(torch.autograd.Function):
+    """|Q exp(-Q^2)| from the eigenpairs of Q^2, as a function of Q: its gradient is U diag(...) U^T.
+
+    Q = U diag(q) U^T and n^2 = sum q^2 exp(-2 q^2), so dn/dQ = U diag(q (1 - 2 q^2) exp(-2 q^2)/n) U^T.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(Q: Tensor, U: Tensor, eigenvalues: Tensor) -> Tensor:
+        """(B,) from Q (B, C, C), U (B, C, n) and the squares of Q's eigenvalues (B, n)."""
+        return (eigenvalues * (-2 * eigenvalues).exp()).sum(-1).sqrt().to(Q.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        """Keep the eigenpairs and the norm."""
+        ctx.save_for_backward(*inputs[1:], output)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """dL/dQ (B, C, C)."""
+        U, eigenvalues, norm = ctx.saved_tensors
+        with torch.autocast(U.device.type, enabled=False):
+            slope = eigenvalues.sqrt() * (1 - 2 * eigenvalues) * (-2 * eigenvalues).exp()
+            weight = torch.where(norm == 0, 0, grad / norm)
+            weighted: Tensor = (U * (slope * weight.unsqueeze(-1)).to(U.dtype).unsqueeze(-2)) @ U.mT
+        return weighted.to(grad.dtype), None, None

@@ -1,0 +1,1 @@
+"""Matrix square roots by products alone: iterations and approximants, and their gradients, without eigenvectors."""

@@ -1,0 +1,116 @@
+"""Square roots and inverse square roots of matrices by approximants, with the Lyapunov equation as gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcp.errors import DerivativeError, OptionError, ShapeError
+from gcp.features import symmetric, working
+from gcp.methods import METHODS, RootOptions
+from gcp.options import make_options
+from gcp.registry import resolve
+from gcp.roots.equation import lyapunov_solution
+
+APPROXIMANTS = {"mpa": "gcp.roots.pade:pade", "mtp": "gcp.roots.taylor:taylor"}
+
+
+@dataclass(frozen=True)
+class Root:
+    """What is computed: ``approximant(A, degree, inverse)`` of a matrix of norm 1, and how far forward and backward."""
+
+    approximant: Callable[[Tensor, int, bool], Tensor]
+    options: RootOptions
+    inverse: bool = False
+
+
+def matrix_root(matrix: Tensor, method: str = "mpa", *, inverse: bool = False, **options: Any) -> Tensor:
+    """The square root, or inverse square root, of symmetric positive semi-definite matrices, by matrix products.
+
+    Args:
+        matrix: (..., n, n), any floating dtype; its symmetric part is taken. Computed in that dtype, float32 at least.
+        method: "mpa" (matrix Pade approximant) or "mtp" (matrix Taylor polynomial).
+        inverse: the inverse square root. Of a singular matrix it is finite: the approximant's largest value.
+        options: ``degree`` and ``backward_iterations`` of the method.
+
+    Returns:
+        (..., n, n), symmetric, in the dtype of ``matrix``. Each matrix is divided by its own Frobenius norm before, and
+        the result compensated afterwards; matrices that are 0 give 0, for the inverse too.
+
+    Raises:
+        ShapeError: not square.
+        UnknownNameError, OptionError: no such method, or an option it does not have or that is out of range.
+    """
+    if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
+        raise ShapeError(f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}")
+    root: Tensor = MatrixRoot.apply(symmetric(working(matrix)), root_method(method, inverse, options))
+    return root.to(matrix.dtype)
+
+
+def root_method(name: str, inverse: bool, options: dict[str, Any]) -> Root:
+    """The approximant of that name with its options. Raises UnknownNameError, OptionError."""
+    info = METHODS.get(name)
+    built = make_options(info.options, options, f"method '{name}'")
+    if name not in APPROXIMANTS or not isinstance(built, RootOptions):
+        raise OptionError(f"'{name}' is no approximant of matrix roots; those are {', '.join(APPROXIMANTS)}")
+    return Root(resolve(APPROXIMANTS[name]), built, inverse)
+
+
+class MatrixRoot(torch.autograd.Function):
+    """B = P^(1/2) or P^(-1/2); dL/dP is `MatrixRootGradient`, which needs B alone."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(matrix: Tensor, root: Root) -> Tensor:
+        """B (..., n, n)."""
+        with torch.autocast(matrix.device.type, enabled=False):
+            norm = torch.linalg.matrix_norm(matrix, keepdim=True)
+            empty = norm == 0
+            safe = torch.where(empty, 1, norm)
+            B = root.approximant(matrix / safe, root.options.degree, root.inverse)
+            compensation = safe.rsqrt() if root.inverse else safe.sqrt()
+            return symmetric(B) * torch.where(empty, 0, compensation)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Root], output: Tensor) -> None:
+        """Keep the root."""
+        ctx.root = inputs[1]
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """dL/dP (..., n, n) from dL/dB (..., n, n)."""
+        return MatrixRootGradient.apply(grad, *ctx.saved_tensors, ctx.root), None
+
+
+class MatrixRootGradient(torch.autograd.Function):
+    """dL/dP = X with B X + X B = sym(dL/dB) for B = P^(1/2), and -B^2 X B^2 with the same X for B = P^(-1/2).
+
+    The gradient of the exact root at the approximated one; what the approximant's own error would add is left out.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad: Tensor, B: Tensor, root: Root) -> Tensor:
+        """X (..., n, n)."""
+        with torch.autocast(B.device.type, enabled=False):
+            X = lyapunov_solution(B, symmetric(grad.to(B.dtype)), root.options.backward_iterations)
+            if root.inverse:
+                B2 = B @ B
+                X = -(B2 @ X @ B2)
+            return X
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Nothing to keep."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        """Not available."""
+        raise DerivativeError("second derivatives of a matrix root by approximants are not implemented; use isqrt")

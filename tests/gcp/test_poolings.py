@@ -1,0 +1,173 @@
+"""What holds for every pooling in the registry, spectral or not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import gcp
+from gcp.errors import OptionError, ShapeError
+from gcp.methods import METHODS, CovarianceOptions, list_methods
+from gcp.options import option_names
+from gcp.pooling.factory import create_pooling
+from gcp.pooling.triangle import Vectorisation
+from tests.gcp.helpers import SPECTRAL, forward_backward, noise, relative_error
+
+ALL = list_methods()
+COVARIANCE = [name for name in ALL if issubclass(METHODS.get(name).options, CovarianceOptions)]
+OTHERS = [name for name in ALL if name not in SPECTRAL]
+CENTRED = [name for name in COVARIANCE if name != "bilinear"]
+SHAPES = [(3, 7, 2, 2), (3, 5, 4, 4)]
+
+
+def outcome(name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    layer = create_pooling(name, x.shape[1])
+    gradient = noise(1, int(layer.out_features), seed=7).expand(len(x), -1)
+    return forward_backward(layer, x, gradient)
+
+
+def test_which_poolings_are_which() -> None:
+    assert set(ALL) - set(COVARIANCE) == {"average", "compact_bilinear"}
+    assert set(SPECTRAL) <= set(COVARIANCE)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", OTHERS)
+def test_samples_do_not_influence_each_other(name: str, shape: tuple[int, ...]) -> None:
+    """A sample's value and gradient are the same alone, and beside huge, tiny and empty ones."""
+    x = noise(*shape)
+    alone = outcome(name, x[:1])
+    for factor in (1.0, 1e8, 1e-8, 0.0):
+        beside = outcome(name, torch.cat([x[:1], factor * x[1:]]))
+        for part, expected in zip(beside, alone, strict=True):
+            assert relative_error(part[:1], expected) < 1e-11
+
+
+@pytest.mark.parametrize("name", ["isqrt", "mpa", "mtp", "bilinear", "compact_bilinear", "average"])
+def test_a_sample_that_is_not_finite_keeps_it_to_itself(name: str) -> None:
+    x = noise(3, 5, 3, 3)
+    broken = x.clone()
+    broken[1, 2] = torch.nan
+    y, grad = outcome(name, broken)
+    expected_y, expected_grad = outcome(name, x)
+    for part, expected in ((y, expected_y), (grad, expected_grad)):
+        assert relative_error(part[[0, 2]], expected[[0, 2]]) < 1e-13
+    assert not y[1].isfinite().all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", OTHERS)
+def test_zero_and_constant_samples(name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    x = noise(*shape).to(dtype)
+    x[0] = 0
+    x[1] = 10 * torch.rand(shape[1], 1, 1, generator=torch.Generator().manual_seed(0))
+    y, grad = outcome(name, x)
+    assert y.isfinite().all()
+    assert grad.isfinite().all()
+    assert grad[2].abs().max() > 0
+    if name in CENTRED:
+        assert grad[:2].abs().max() == 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", OTHERS)
+def test_autocast_is_left_alone(name: str, shape: tuple[int, ...]) -> None:
+    x = noise(*shape).float()
+    expected = outcome(name, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = outcome(name, x)
+    for part, other in zip(found, expected, strict=True):
+        assert torch.equal(part, other)
+
+
+@pytest.mark.parametrize("name", [name for name in OTHERS if name not in ("logm", "seb")])
+def test_scale(name: str) -> None:
+    """Homogeneous, of degree 1 or 0; but logm adds 2 log(s), and seb's literal gain depends on the scale."""
+    degree = 0 if "bilinear" in name else 1
+    x = noise(2, 6, 3, 3)
+    y, grad = outcome(name, x)
+    for scale in (1e-6, 1e6):
+        scaled_y, scaled_grad = outcome(name, scale * x)
+        assert relative_error(scaled_y / scale**degree, y) < 1e-6
+        assert relative_error(scaled_grad * scale ** (1 - degree), grad) < 1e-5
+
+
+@pytest.mark.parametrize("name", CENTRED)
+def test_a_constant_added_to_a_channel_changes_nothing(name: str) -> None:
+    x = noise(2, 6, 3, 3)
+    y, grad = outcome(name, x)
+    moved_y, moved_grad = outcome(name, x + noise(6, 1, 1))
+    assert relative_error(moved_y, y) < 1e-11
+    assert relative_error(moved_grad, grad) < 1e-9
+    assert grad.mean((2, 3)).abs().max() < 1e-12 * grad.abs().max()
+
+
+@pytest.mark.parametrize("name", COVARIANCE)
+def test_vectorisation(name: str) -> None:
+    x = noise(2, 5, 3, 3)
+    layers = {form: create_pooling(name, 5, vectorisation=form) for form in ("upper", "isometric", "full")}
+    vectors = {form: layer(x).detach() for form, layer in layers.items()}
+    assert {form: layer.out_features for form, layer in layers.items()} == {"upper": 15, "isometric": 15, "full": 25}
+    assert {form: vector.shape[1] for form, vector in vectors.items()} == {"upper": 15, "isometric": 15, "full": 25}
+    matrix = vectors["full"].reshape(2, 5, 5)
+    assert relative_error(matrix.mT, matrix) < 1e-14
+    assert relative_error(vectors["isometric"].norm(dim=1), matrix.flatten(1).norm(dim=1)) < 1e-14
+    row, column = torch.triu_indices(5, 5)
+    upper = matrix[:, row, column]
+    if name == "bilinear":  # unit length comes after
+        upper = upper / upper.norm(dim=1, keepdim=True)
+    assert relative_error(vectors["upper"], upper) < 1e-14
+    assert torch.equal(create_pooling(name, 5)(x).detach(), vectors["upper"])
+
+
+def test_isometric_factor_and_gradient() -> None:
+    vectorise = Vectorisation(2, "isometric")
+    assert vectorise(torch.tensor([[1.0, 2.0], [2.0, 3.0]])).tolist() == pytest.approx([1, 2 * 2**0.5, 3])
+    for form in ("upper", "isometric", "full"):
+        assert torch.autograd.gradcheck(Vectorisation(3, form), noise(2, 3, 3).requires_grad_())
+
+
+def test_vectorisation_mistakes() -> None:
+    with pytest.raises(OptionError, match="vectorisation must be one of upper, isometric, full, got 'lower'"):
+        create_pooling("isqrt", 4, vectorisation="lower")
+    with pytest.raises(OptionError, match="vectorisation is an option of pooling layers"):
+        gcp.spectral_function(torch.eye(3), vectorisation="full")
+
+
+@pytest.mark.parametrize("name", [name for name in OTHERS if name in CENTRED])
+def test_shapes_that_do_not_work(name: str) -> None:
+    with pytest.raises(ShapeError, match="two positions or more"):
+        create_pooling(name, 4)(noise(2, 4, 1, 1))
+    with pytest.raises(ShapeError, match=r"must be \(B, C, H, W\)"):
+        create_pooling(name, 4)(noise(2, 4))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_options_show_and_state_round_trips(name: str) -> None:
+    layer = create_pooling(name, 4)
+    for option in option_names(METHODS.get(name).options):
+        assert f"{option}=" in repr(layer)
+    again = create_pooling(name, 4)
+    again.load_state_dict(layer.state_dict())
+    x = noise(2, 4, 3, 3)
+    assert torch.equal(again(x), layer(x))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_deepcopy_and_float64_module(name: str) -> None:
+    import copy
+
+    layer = copy.deepcopy(create_pooling(name, 4)).double()
+    assert layer(noise(2, 4, 3, 3)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", ["isqrt", "mpa", "mtp", "bilinear", "compact_bilinear"])
+def test_export_and_vmap(name: str) -> None:
+    layer = create_pooling(name, 5).eval()
+    x = noise(3, 5, 3, 3).float()
+    program = torch.export.export(layer, (x,))
+    assert torch.allclose(program.module()(x), layer(x), atol=1e-5)
+    single = torch.func.vmap(lambda sample: layer(sample[None])[0])(x)
+    assert torch.allclose(single, layer(x), atol=1e-6)
