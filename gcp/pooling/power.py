@@ -49,7 +49,7 @@ class PowerPooling(nn.Module):
         check_channels(features, self.in_channels)
         method = self.method
         if self.options.learnable:
-            method = dataclasses.replace(method, function=Power(self.alpha))
+            method = dataclasses.replace(method, function=Power(self.alpha, positive=True))
         vector: Tensor = self.vectorise(covariance_root(features, method))
         return vector
 

@@ -37,6 +37,8 @@ def test_every_name_composes_to_the_defaults_of_its_options(group, name):
     entry = registry.get(name)
     if group == "method":
         assert values.pop("reduced_channels") == entry.reduced_channels
+    if group == "backbone":
+        assert values.pop("hidden") is None  # the backbone's own default
     assert values == {field: getattr(entry.options(), field) for field in option_names(entry.options)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ class Power(RegularisedMap):
     Args:
         alpha: a finite number, or a tensor of one element, which receives its gradient if it requires one. A
             negative one needs eps, or matrices of full rank.
+        positive: alpha is known to be above 0, so that a tensor need not be looked into, which a traced
+            program cannot.
         eps, relative: see `RegularisedMap`.
 
     Raises:
@@ -26,6 +29,7 @@ class Power(RegularisedMap):
     """
 
     alpha: float | Tensor
+    positive: bool = False
 
     name = "power"
 
@@ -53,12 +57,14 @@ class Power(RegularisedMap):
     def frozen(self) -> Power:
         """The same power with a copy of alpha, which an optimiser's step does not change."""
         if isinstance(self.alpha, Tensor):
-            return Power(self.alpha.detach().clone(), eps=self.eps, relative=self.relative)
+            return dataclasses.replace(self, alpha=self.alpha.detach().clone())
         return self
 
     @property
     def at_zero(self) -> float:
         """0 for a positive exponent, 1 for 0, infinite for a negative one."""
+        if self.positive:
+            return 0.0
         alpha = float(self.exponent)
         return 0.0 if alpha > 0 else 1.0 if alpha == 0 else math.inf
 
