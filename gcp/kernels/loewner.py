@@ -73,7 +73,7 @@ class Spectrum:
         """x^exponent with x = smaller/larger, (..., n, n); precise for x near 1, NaN where both are 0."""
         rows, columns = self.rows, self.columns
         if self.function.nonnegative:
-            return (exponent * torch.log1p(-self.gap.abs() / self.larger)).exp()
+            return self.gap.abs_().div_(self.larger).neg_().log1p_().mul_(exponent).exp_()
         apart = (rows.abs() - columns.abs()).abs() / self.larger.abs()
         power = (exponent * torch.log1p(-apart)).exp()
         return torch.where((rows < 0) ^ (columns < 0), (-1) ** exponent * power, power)
@@ -105,8 +105,9 @@ class Spectrum:
         independent of that choice. A null space is an eigenspace too: where f is smooth at 0, f'(0) is its exact
         limit, and where f' is infinite there is none, so nothing flows.
         """
-        limit = self.function.derivative((self.rows + self.columns) / 2)
-        return torch.where(self.tied, torch.where(limit.isfinite(), limit, 0), matrix)
+        slopes = self.function.derivative(self.eigenvalues) / 2
+        slopes = torch.where(slopes.isfinite(), slopes, 0)
+        return torch.where(self.tied, slopes.unsqueeze(-1) + slopes.unsqueeze(-2), matrix)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Pade approximants of the quotient."""
 
-import torch
-
 from gcp.kernels.loewner import Loewner, Spectrum
 from gcp.methods import SpectralOptions
 
@@ -14,5 +12,6 @@ def pade(spectrum: Spectrum, options: SpectralOptions) -> Loewner:
     x = 0.997; here it is evaluated as what it is, and the order is no option.
     """
     larger = spectrum.larger
-    quotient = (1 / (larger * (1 - spectrum.smaller / larger))).abs()
-    return Loewner(spectrum.settle(spectrum.value_gap() * torch.copysign(quotient, spectrum.gap)))
+    ratio = spectrum.smaller.div_(larger)
+    quotient = ratio.neg_().add_(1).mul_(larger).reciprocal_().copysign_(spectrum.gap)
+    return Loewner(spectrum.settle(quotient.mul_(spectrum.value_gap())))

@@ -96,7 +96,7 @@ def spectrum(eigenvalues: Tensor, channels: int, positions: int, function: Spect
     """What a kernel needs to know: ``eigenvalues`` (B, n), with the null space appended, and shifted."""
     padded = torch.nn.functional.pad(eigenvalues, (0, 1))
     resolved = padded if squared else padded.sqrt()  # what the decomposition resolves to its floor
-    gap = (resolved.unsqueeze(-1) - resolved.unsqueeze(-2)).abs()
+    gap = (resolved.unsqueeze(-1) - resolved.unsqueeze(-2)).abs_()
     tied = gap <= rounding_floor(resolved, channels, positions).unsqueeze(-1)
     return Spectrum(shifted(eigenvalues, channels, function), tied, function, channels)
 

@@ -150,7 +150,8 @@ class CovarianceGradient(torch.autograd.Function):
             kernel = _kernel(method, eigenvalues, U, V)
             folded = ((kernel.among - kernel.null) * kernel.root).to(U.dtype)
             null = (kernel.null * kernel.root).to(U.dtype)
-            GU = _symmetric(grad.to(U.dtype)) @ U
+            G = grad.to(U.dtype)
+            GU = ((G + G.mT) @ U).mul_(0.5)  # C x n is less to halve than C x C
             A = U.mT @ GU
             T = U @ (folded * A) + GU * null
             if kernel.loewner.trace is not None:

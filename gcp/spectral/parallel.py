@@ -1,4 +1,4 @@
-"""Spread a batch over the CPU's cores, each sample by one thread.
+"""Spread a batch over the CPU's cores, a share to each thread.
 
 LAPACK takes one matrix after the other; threads inside one small matrix cost more than they bring (torch's batched
 ``eigh`` of 196 x 196 matrices on many threads: up to 4x slower than on one). The threads write into tensors allocated
@@ -32,7 +32,7 @@ def map_batch(function: Callable[[Tensor], tuple[Tensor, ...]], batch: Tensor, o
     On a GPU, and with one thread, ``function`` gets the whole batch at once.
 
     Args:
-        function: of a tensor (..., m, n) that returns tensors with the same leading dimensions.
+        function: of a tensor (B', m, n) that returns tensors of B' entries each, whatever B' is.
         batch: (B, m, n).
         out: tensors of B entries, of any dtype.
 
@@ -46,14 +46,16 @@ def map_batch(function: Callable[[Tensor], tuple[Tensor, ...]], batch: Tensor, o
 
     inference = torch.is_inference_mode_enabled()  # like grad mode, it belongs to a thread
 
-    def one(position: int) -> None:
+    def share(start: int, stop: int) -> None:
         with torch.inference_mode(inference):
             try:
-                _copy(function(batch[position]), tuple(tensor[position] for tensor in out))
-            except DecompositionError:
-                raise not_converged(position, len(batch)) from None
+                _copy(function(batch[start:stop]), tuple(tensor[start:stop] for tensor in out))
+            except DecompositionError as error:
+                raise not_converged(start + error.samples[0], len(batch)) from None
 
-    list(_pool(threads, os.getpid()).map(one, range(len(batch))))
+    # A share each, not a sample at a time: handing the interpreter's lock to and fro costs more than a small matrix.
+    bounds = [len(batch) * thread // threads for thread in range(threads + 1)]
+    list(_pool(threads, os.getpid()).map(share, bounds[:-1], bounds[1:]))
 
 
 def _copy(results: tuple[Tensor, ...], out: tuple[Tensor, ...]) -> None:
