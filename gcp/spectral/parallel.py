@@ -68,10 +68,15 @@ def _copy(results: tuple[Tensor, ...], out: tuple[Tensor, ...]) -> None:
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     # One pool per process: threads do not survive a fork.
     barrier = Barrier(threads)
-    pool = ThreadPoolExecutor(
-        threads, thread_name_prefix="gcp-lapack", initializer=torch.set_num_threads, initargs=(1,)
-    )
+    pool = ThreadPoolExecutor(threads, "gcp-lapack", initializer=_one_thread)
     for started in [pool.submit(barrier.wait) for _ in range(threads)]:
         started.result()
     torch.set_num_threads(threads)  # the workers' setting is also what later threads of the process start from
     return pool
+
+
+def _one_thread() -> None:
+    # A thread's first use of torch sets its number to the process's: let that happen before saying one. Without it two
+    # workers ran four threads on two cores, and 196 x 196 matrices took twice as long.
+    torch.get_num_threads()
+    torch.set_num_threads(1)
