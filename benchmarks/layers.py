@@ -35,6 +35,7 @@ from gcp.pooling.factory import create_pooling
 
 SHAPES = ("256x7x7", "256x13x13", "256x14x14", "256x28x28", "2048x14x14")
 BATCHES = (1, 4, 8, 32)
+ROOTS = ("isqrt", "mpa", "mtp")  # this library's square roots by matrix products
 HERE = Path(__file__).resolve().parent
 
 
@@ -57,6 +58,8 @@ def layers(methods: list[str], precision: str, channels: int) -> dict[str, nn.Mo
     for method in methods:
         candidates[f"gcp {method}"] = create_pooling(method, channels, precision=precision)
         candidates[f"classical {method}"] = ClassicalPooling(method)
+    for root in ROOTS:
+        candidates[f"root {root}"] = create_pooling(root, channels)
     candidates["iSQRT-COV float64"] = ISqrtPooling(torch.float64)
     candidates["iSQRT-COV float32"] = ISqrtPooling(torch.float32)
     candidates["autograd eigh"] = AutogradPooling(by_eigh)
@@ -150,7 +153,7 @@ def _cpu_name() -> str:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser("benchmarks.layers", description=__doc__.splitlines()[0])
-    parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="CxHxW")
+    parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="CxHxW[@B]", help="with a batch of its own")
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, help="2048 channels: 1 only")
     parser.add_argument("--methods", nargs="+", default=spectral_methods(), choices=spectral_methods())
     parser.add_argument("--precision", default="mixed", choices=("mixed", "float64", "float32"))
@@ -174,12 +177,12 @@ def main(arguments: list[str] | None = None) -> None:
     cases = [
         (shape, batch, torch.device(device))
         for device in args.device
-        for shape in args.shapes
-        for batch in args.batches
+        for shape, _, own in (text.partition("@") for text in args.shapes)
+        for batch in ([int(own)] if own else args.batches)
         if batch == 1 or not shape.startswith("2048")
     ]
     report: dict[str, Any] = {"environment": environment(), "precision": args.precision, "cases": []}
-    turns = args.repeats * (2 * len(args.methods) + 5)
+    turns = args.repeats * (2 * len(args.methods) + len(ROOTS) + 5)
     with Progress() as progress:
         task = progress.add_task("", total=turns * len(cases))
         for shape, batch, device in cases:
