@@ -14,7 +14,8 @@ def signed_root(values: Tensor, unit: Tensor, eps: float) -> Tensor:
     """
     m = values / torch.where(unit == 0, 1, unit)
     # Both sides over sqrt(eps): ONNX's optimiser takes adding a number like 1e-8 for adding 0, and leaves it out.
-    return (m / eps**0.5) / (m.abs() / eps + 1).sqrt()
+    rooted: Tensor = (m / eps**0.5) / (m.abs() / eps + 1).sqrt()
+    return rooted
 
 
 def unit_length(vector: Tensor) -> Tensor:
