@@ -66,6 +66,19 @@ def test_every_method_becomes_a_program(tmp_path, method):
     assert largest_difference(program.load(tmp_path / "model.pt2"), model, images, tmp_path) < 1e-4
 
 
+@pytest.mark.parametrize("reduced_channels", [None, 4])  # more channels than positions, and fewer
+@pytest.mark.parametrize("method", ["isqrt", "mpa", "mtp", "bilinear", "compact_bilinear", "average"])
+def test_methods_of_matrix_products_become_onnx(tmp_path, method, reduced_channels):
+    """Run by onnxruntime; float32 in another order of operations, also for a sample that is 0."""
+    torch.manual_seed(0)
+    options = {"width": 16}
+    model = create_model("tiny", method, 3, reduced_channels=reduced_channels, backbone_options=options).eval()
+    images = torch.randn(3, 3, 24, 24)
+    images[2] = 0
+    onnx.write(model, images[:2], tmp_path / "model.onnx")
+    assert largest_difference(onnx.load(tmp_path / "model.onnx"), model, images, tmp_path) < 1e-5
+
+
 def test_a_decomposition_is_refused_before_anything_is_written(cli, tmp_path):
     assert cli("method=pade", *SMALL, "hydra.run.dir=run").code == 0
     outcome = cli("mode=export", "ckpt_path=run", "export.format=both", "hydra.run.dir=out")

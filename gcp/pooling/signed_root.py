@@ -13,7 +13,9 @@ def signed_root(values: Tensor, unit: Tensor, eps: float) -> Tensor:
         eps: above 0.
     """
     m = values / torch.where(unit == 0, 1, unit)
-    return m / (m.abs() + eps).sqrt()
+    # Both sides over sqrt(eps): ONNX's optimiser takes adding a number like 1e-8 for adding 0, and leaves it out.
+    rooted: Tensor = (m / eps**0.5) / (m.abs() / eps + 1).sqrt()
+    return rooted
 
 
 def unit_length(vector: Tensor) -> Tensor:
