@@ -13,15 +13,13 @@ from datamodules.datasets import DATASETS
 from gcp.backbones.registry import BACKBONES
 from gcp.methods import METHODS
 from gcp.options import Options, option
-from lightning_modules.settings import (
-    LOGGERS,
-    OPTIMIZERS,
-    SCHEDULES,
-    CallbackOptions,
-    ExportOptions,
-    SwitchOptions,
-    TrainerOptions,
-)
+from lightning_modules.settings.callbacks import CallbackOptions
+from lightning_modules.settings.export import ExportOptions
+from lightning_modules.settings.loggers import LOGGERS
+from lightning_modules.settings.optimizers import OPTIMIZERS
+from lightning_modules.settings.schedules import SCHEDULES
+from lightning_modules.settings.switch import SwitchOptions
+from lightning_modules.settings.trainer import TrainerOptions
 
 HERE = Path(__file__).parent
 MODES = ("fit", "test", "export", "predict")

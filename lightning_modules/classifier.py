@@ -17,7 +17,9 @@ from gcp.model import create_model
 from gcp.options import make_options
 from gcp.registry import Registry, resolve
 from gcp.spectral.failures import FAILURES
-from lightning_modules.settings import OPTIMIZERS, SCHEDULES, Entry
+from lightning_modules.settings.entry import Entry
+from lightning_modules.settings.optimizers import OPTIMIZERS
+from lightning_modules.settings.schedules import SCHEDULES
 
 if TYPE_CHECKING:
     from datamodules.pictures import PictureBatch

@@ -9,7 +9,8 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 from gcp.model import PoolingNetwork
-from lightning_modules.settings import SGDOptions, StepOptions
+from lightning_modules.settings.optimizers import SGDOptions
+from lightning_modules.settings.schedules import StepOptions
 
 
 def parameter_groups(model: PoolingNetwork, lr: float, classifier_factor: float) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from gcp.model import PoolingNetwork
 from gcp.pooling.factory import create_pooling
 from gcp.pooling.reduction import ReducedPooling
 from lightning_modules.classifier import Classifier
-from lightning_modules.settings import SwitchOptions
+from lightning_modules.settings.switch import SwitchOptions
 
 
 def second_method(first: Mapping[str, Any], options: SwitchOptions) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from lightning_modules.settings import CallbackOptions
+from lightning_modules.settings.callbacks import CallbackOptions
 
 
 def best_checkpoint(directory: Path, options: CallbackOptions) -> ModelCheckpoint:

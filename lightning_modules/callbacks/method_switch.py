@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gcp.diagnostics.condition import condition_number
 from gcp.errors import OptionError
 from lightning_modules.classifier import Classifier
-from lightning_modules.settings import SwitchOptions
+from lightning_modules.settings.switch import SwitchOptions
 from lightning_modules.switching import new_pooling, pooling_of, second_method, set_method
 
 SAMPLES = 8  # images of a batch whose condition number is measured

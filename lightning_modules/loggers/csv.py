@@ -10,7 +10,7 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from lightning_modules.run import Run
-from lightning_modules.settings import CSVOptions
+from lightning_modules.settings.loggers import CSVOptions
 
 
 def build(run: Run, options: CSVOptions) -> MetricsCSV:

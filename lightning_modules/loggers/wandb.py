@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from wandb.errors import CommError, UsageError
 
 from lightning_modules.run import Run
-from lightning_modules.settings import WandbOptions
+from lightning_modules.settings.loggers import WandbOptions
 
 
 def build(run: Run, options: WandbOptions) -> WandbLogger:

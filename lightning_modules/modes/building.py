@@ -26,7 +26,9 @@ from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.classifier import Classifier
 from lightning_modules.restore import read
 from lightning_modules.run import Run
-from lightning_modules.settings import LOGGERS, CallbackOptions, SwitchOptions
+from lightning_modules.settings.callbacks import CallbackOptions
+from lightning_modules.settings.loggers import LOGGERS
+from lightning_modules.settings.switch import SwitchOptions
 from lightning_modules.switching import method_in, set_method
 
 

@@ -18,7 +18,7 @@ from lightning_modules.modes.building import count_parameters, stored_preprocess
 from lightning_modules.modes.table import show_rows
 from lightning_modules.restore import read
 from lightning_modules.run import Run
-from lightning_modules.settings import ExportOptions
+from lightning_modules.settings.export import ExportOptions
 from lightning_modules.summary import Summary
 
 FORMATS = {"torch": program, "onnx": onnx}

@@ -13,7 +13,7 @@ from gcp.methods import METHODS, register_method
 from gcp.pooling.covariance import CovariancePooling
 from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.classifier import Classifier
-from lightning_modules.settings import SwitchOptions
+from lightning_modules.settings.switch import SwitchOptions
 from lightning_modules.switching import method_in, pooling_of, set_method
 
 

@@ -1,0 +1,42 @@
+"""Loggers by name. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gcp.options import Options, option
+from gcp.registry import Registry
+from lightning_modules.settings.entry import Entry
+
+
+@dataclass(frozen=True)
+class CSVOptions(Options):
+    """metrics.csv in the run directory has nothing to set."""
+
+
+@dataclass(frozen=True)
+class WandbOptions(Options):
+    """Options of the `wandb` logger, which comes beside metrics.csv."""
+
+    mode: str = option(
+        "auto",
+        "auto: online when a key is configured and the service answers, else offline; WANDB_MODE wins where it is set",
+        choices=("auto", "online", "offline", "disabled"),
+    )
+    project: str = option("gcp", "W&B project")
+    entity: str | None = option(None, "W&B user or team; none: the account's default")
+    run_name: str | None = option(None, "run name; none: METHOD-BACKBONE-DATASET-sSEED")
+    group: str | None = option(None, "run group; none: BACKBONE-DATASET, so that methods compare")
+    tags: list[str] = option([], "tags beside method, backbone, dataset and seed")
+    timeout: float = option(30.0, "seconds to wait for the service before going offline", above=0)
+
+
+LOGGERS: Registry[Entry] = Registry("logger")
+
+LOGGERS.register(
+    "csv", Entry("csv", CSVOptions, "lightning_modules.loggers.csv:build", "metrics.csv in the run directory")
+)
+LOGGERS.register(
+    "wandb",
+    Entry("wandb", WandbOptions, "lightning_modules.loggers.wandb:build", "Weights & Biases, beside metrics.csv"),
+)

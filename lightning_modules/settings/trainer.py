@@ -1,0 +1,35 @@
+"""Options of Lightning's Trainer. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gcp.options import Options, option
+
+
+@dataclass(frozen=True)
+class TrainerOptions(Options):
+    """Arguments of Lightning's Trainer, under its names."""
+
+    max_epochs: int = option(15, "epochs of training", minimum=1)
+    accelerator: str = option("auto", "auto, cpu, gpu, ...")
+    devices: int | str = option(1, "number of devices, or auto")
+    num_nodes: int = option(1, "number of machines", minimum=1)
+    strategy: str = option("auto", "auto, ddp, ...")
+    precision: str = option(
+        "32-true",
+        "of the network; the spectral layer has its own, method.precision",
+        choices=("32-true", "64-true", "16-mixed", "bf16-mixed"),
+    )
+    deterministic: bool = option(False, "deterministic algorithms only, where torch has them")
+    gradient_clip_val: float | None = option(5.0, "largest gradient norm; none: not clipped", above=0)
+    accumulate_grad_batches: int = option(1, "batches per optimizer step", minimum=1)
+    limit_train_batches: int | float = option(1.0, "number or fraction of batches per epoch", minimum=0)
+    limit_val_batches: int | float = option(1.0, "number or fraction of validation batches", minimum=0)
+    limit_test_batches: int | float = option(1.0, "number or fraction of test batches", minimum=0)
+    overfit_batches: int | float = option(0.0, "train on so many batches only, again and again", minimum=0)
+    log_every_n_steps: int = option(10, "steps between two rows of training metrics", minimum=1)
+    check_val_every_n_epoch: int = option(1, "epochs between two validations", minimum=1)
+    num_sanity_val_steps: int = option(0, "validation batches tried before training", minimum=0)
+    sync_batchnorm: bool = option(False, "batch statistics over all devices")
+    detect_anomaly: bool = option(False, "trace NaN in the backward to the operation that made it (slow)")
