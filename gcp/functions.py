@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcp.covariance import covariance_root, spectral_method
 from gcp.errors import DomainError, OptionError, ShapeError
 from gcp.features import check_floating
-from gcp.functional import covariance_root, spectral_method
 from gcp.spectral.decomposition import finite_samples
 from gcp.spectral.function import SpectralMethod
 from gcp.spectral.maps import SpectralMap, as_map, map_options

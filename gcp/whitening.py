@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gcp.covariance import covariance_root
 from gcp.errors import OptionError, ShapeError
-from gcp.functional import covariance_root
 from gcp.functions import matrix_function, prepare
 from gcp.spectral.maps import InverseSquareRoot
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from gcp.features import check_channels, flat_features, second_moment, working
+from gcp.features import flat_features, second_moment, working
 from gcp.methods import BilinearOptions, MethodInfo
-from gcp.pooling.covariance import described
+from gcp.pooling.matrix import MatrixPooling
 from gcp.pooling.signed_root import signed_root, unit_length
-from gcp.pooling.triangle import Vectorisation
 
 
-class BilinearPooling(nn.Module):
+class BilinearPooling(MatrixPooling):
     """B-CNN: second moment X X^T/N without centring, signed square root, unit length (arXiv 1504.07889).
 
     (B, C, H, W) to (B, out_features); a sample that is 0 gives 0. The scale of a sample does not matter.
@@ -19,22 +18,16 @@ class BilinearPooling(nn.Module):
     """
 
     def __init__(self, in_channels: int, info: MethodInfo, options: BilinearOptions) -> None:
-        super().__init__()
-        self.in_channels = in_channels
-        self.options = options
-        self.vectorise = Vectorisation(in_channels, options.vectorisation)
-        self.out_features = self.vectorise.out_features
+        super().__init__(in_channels, info, options)
+        self.eps = options.eps
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, out_features)."""
-        check_channels(features, self.in_channels)
+    def matrix(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, C)."""
         X = working(flat_features(features, positions=1))
         M = second_moment(X)
         energy = M.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
-        # The vectorisation's sqrt(2) belongs behind the square root: it is the rooted matrix whose norm it keeps.
-        vector = unit_length(self.vectorise(signed_root(M, energy, self.options.eps)))
-        return vector.to(features.dtype)
+        return signed_root(M, energy, self.eps)
 
-    def extra_repr(self) -> str:
-        """Method and options."""
-        return described("bilinear", self.options)
+    def vector(self, matrix: Tensor) -> Tensor:
+        """Unit length: behind the vectorisation, whose sqrt(2) keeps the norm of the rooted matrix."""
+        return unit_length(super().vector(matrix))

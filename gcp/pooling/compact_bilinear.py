@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from gcp.features import check_channels, flat_features, second_moment, working
 from gcp.methods import CompactBilinearOptions, MethodInfo
-from gcp.pooling.covariance import described
+from gcp.pooling.matrix import described
 from gcp.pooling.signed_root import signed_root, unit_length
 
 

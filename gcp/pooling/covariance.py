@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from gcp.features import check_channels
-from gcp.functional import covariance_root, spectral_method
+from gcp.covariance import covariance_root, spectral_method
 from gcp.methods import KernelOptions, MethodInfo, SpectralOptions
-from gcp.pooling.triangle import Vectorisation
+from gcp.pooling.matrix import MatrixPooling
 from gcp.spectral.function import SpectralMethod
 from gcp.spectral.maps import SpectralMap
 
 
-class CovariancePooling(nn.Module):
+class CovariancePooling(MatrixPooling):
     """The square root of the covariance as a vector: (B, C, H, W) to (B, out_features) (arXiv 1703.08050).
 
     Raises, when called, ShapeError for a map of one position or of another number of channels, and NonFiniteError for
@@ -23,23 +22,13 @@ class CovariancePooling(nn.Module):
     """
 
     def __init__(self, in_channels: int, info: MethodInfo, options: SpectralOptions) -> None:
-        super().__init__()
+        super().__init__(in_channels, info, options)
         options.check_channels(in_channels)
-        self.name = info.name
-        self.in_channels = in_channels
         self.method = spectral_method(info, **matrix_options(options))
-        self.vectorise = Vectorisation(in_channels, options.vectorisation)
-        self.out_features = self.vectorise.out_features
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, out_features)."""
-        check_channels(features, self.in_channels)
-        vector: Tensor = self.vectorise(covariance_root(features, self.method))
-        return vector
-
-    def extra_repr(self) -> str:
-        """Method and options."""
-        return described(self.name, self.method.options)
+    def matrix(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, C)."""
+        return covariance_root(features, self.method)
 
 
 def matrix_options(options: SpectralOptions) -> dict[str, Any]:
@@ -53,9 +42,3 @@ def function_method(options: KernelOptions, function: SpectralMap) -> SpectralMe
     """The spectral method ``options.kernel`` with a function of the pooling's own."""
     shared = {name: getattr(options, name) for name in ("precision", "path", "nonfinite")}
     return spectral_method(options.kernel, function, **shared)
-
-
-def described(name: str, options: object) -> str:
-    """ "name, option=value, ..." for ``extra_repr``; ``options`` is a dataclass."""
-    values = dataclasses.asdict(options)  # type: ignore[call-overload]
-    return ", ".join([name, *(f"{option}={value}" for option, value in values.items())])

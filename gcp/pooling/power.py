@@ -8,15 +8,14 @@ from math import log
 import torch
 from torch import Tensor, nn
 
-from gcp.features import check_channels
-from gcp.functional import covariance_root
+from gcp.covariance import covariance_root
 from gcp.methods import MethodInfo, PowerOptions
-from gcp.pooling.covariance import described, function_method
-from gcp.pooling.triangle import Vectorisation
+from gcp.pooling.covariance import function_method
+from gcp.pooling.matrix import MatrixPooling
 from gcp.spectral.maps import Power
 
 
-class PowerPooling(nn.Module):
+class PowerPooling(MatrixPooling):
     """P^alpha: (B, C, H, W) to (B, out_features) (arXiv 1703.08050, section 3.2). Raises as `CovariancePooling`.
 
     Attributes:
@@ -27,32 +26,23 @@ class PowerPooling(nn.Module):
     log_alpha: Tensor
 
     def __init__(self, in_channels: int, info: MethodInfo, options: PowerOptions) -> None:
-        super().__init__()
-        self.in_channels = in_channels
-        self.options = options
+        super().__init__(in_channels, info, options)
+        self.learnable = options.learnable
         self.method = function_method(options, Power(options.alpha))
         start = torch.tensor(log(options.alpha))
         if options.learnable:
             self.log_alpha = nn.Parameter(start)
         else:
             self.register_buffer("log_alpha", start)
-        self.vectorise = Vectorisation(in_channels, options.vectorisation)
-        self.out_features = self.vectorise.out_features
 
     @property
     def alpha(self) -> Tensor:
         """The exponent, a scalar."""
         return self.log_alpha.exp()
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, out_features)."""
-        check_channels(features, self.in_channels)
+    def matrix(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, C)."""
         method = self.method
-        if self.options.learnable:
+        if self.learnable:
             method = dataclasses.replace(method, function=Power(self.alpha, positive=True))
-        vector: Tensor = self.vectorise(covariance_root(features, method))
-        return vector
-
-    def extra_repr(self) -> str:
-        """Method and options."""
-        return described("power", self.options)
+        return covariance_root(features, method)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gcp.features import centred, check_channels, flat_features, working
-from gcp.functional import covariance_root, decomposed_root
+from gcp.covariance import covariance_root, decomposed_root
+from gcp.features import centred, flat_features, working
 from gcp.methods import MethodInfo, SEBOptions
-from gcp.pooling.covariance import described, function_method
-from gcp.pooling.triangle import Vectorisation
+from gcp.pooling.covariance import function_method
+from gcp.pooling.matrix import MatrixPooling
 from gcp.spectral.maps import ExpNeg, SquareRoot
 
 
@@ -39,7 +39,7 @@ class AmplifiedRoot(SquareRoot):
         return super().divided_difference(a, b) * (1 + mean_decay) + mean_root * decay.divided_difference(a, b)
 
 
-class SEBPooling(nn.Module):
+class SEBPooling(MatrixPooling):
     """Scaling eigen branch (arXiv 2205.13282): (B, C, H, W) to (B, out_features). Raises as `CovariancePooling`.
 
     With Q = P^(1/2) and S = exp(-P), the published branch gives Q + |Q S^T| Q, |.| the Frobenius norm: the whole root
@@ -49,19 +49,13 @@ class SEBPooling(nn.Module):
     """
 
     def __init__(self, in_channels: int, info: MethodInfo, options: SEBOptions) -> None:
-        super().__init__()
-        self.in_channels = in_channels
-        self.options = options
+        super().__init__(in_channels, info, options)
+        self.reweight = options.reweight
         self.method = function_method(options, AmplifiedRoot() if options.reweight else SquareRoot())
-        self.vectorise = Vectorisation(in_channels, options.vectorisation)
-        self.out_features = self.vectorise.out_features
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, out_features)."""
-        check_channels(features, self.in_channels)
-        matrix = self._reweighted(features) if self.options.reweight else self._scaled(features)
-        vector: Tensor = self.vectorise(matrix)
-        return vector.to(features.dtype)
+    def matrix(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, C)."""
+        return self._reweighted(features) if self.reweight else self._scaled(features)
 
     def _scaled(self, features: Tensor) -> Tensor:
         Q, U, eigenvalues = decomposed_root(working(flat_features(features)), self.method)
@@ -74,10 +68,6 @@ class SEBPooling(nn.Module):
         mean = centred(torch.where(finite, flat, 0)).square().sum((-2, -1), keepdim=True) / flat.shape[-2]
         scale = torch.where(mean == 0, 1, mean).sqrt()
         return covariance_root(flat / scale, self.method) * scale
-
-    def extra_repr(self) -> str:
-        """Method and options."""
-        return described("seb", self.options)
 
 
 class BranchNorm(torch.autograd.Function):

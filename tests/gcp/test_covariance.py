@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gcp.functional import covariance_root, spectral_method
+from gcp.covariance import covariance_root, spectral_method
 from gcp.methods import list_methods
 from gcp.pooling.factory import create_pooling
 from gcp.pooling.triangle import vech

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from gcp.covariance import covariance_root, spectral_method
 from gcp.errors import GCPError, NonFiniteError, OptionError, ShapeError, UnknownNameError
-from gcp.functional import covariance_root, spectral_method
 from gcp.kernels.loewner import Loewner, Spectrum
 from gcp.methods import METHODS, SpectralOptions, list_methods, register_method
 from gcp.options import option, option_names

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gcp.functional import spectral_method
+from gcp.covariance import spectral_method
 from gcp.spectral.decomposition import spectrum
 from gcp.spectral.maps import SquareRoot
 from tests.gcp.helpers import (
