@@ -8,8 +8,8 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.datasets import DataOptions
 from datamodules.loader import ResumableLoader
+from datamodules.options import DataOptions
 from datamodules.preprocessing import Preprocessing
 from datamodules.sampler import EpochSampler
 from datamodules.seeding import private_generator
@@ -20,8 +20,8 @@ from gcp.errors import DataError
 class ImageDataModule(pl.LightningDataModule, ABC):
     """Labelled images in three parts. A dataset is a subclass with ``class_names`` and ``make_splits``.
 
-    Batches are pairs of float32 images (B, 3, H, W), normalised with constants of the training part, and int64 labels
-    (B,) in ``0 .. num_classes - 1``.
+    Batches are pairs of normalised float32 images (B, 3, H, W), in the test part also (B, K, 3, H, W) with K views of
+    each image, and int64 labels (B,) in ``0 .. num_classes - 1``.
 
     Training batches are all of ``batch_size`` images: the incomplete last one of an epoch is dropped (the order changes
     with the epoch, so other images are left out each time), because batch normalisation fails on a single image and
@@ -50,6 +50,11 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     def preprocessing(self) -> Preprocessing | None:
         """How pictures from elsewhere become images of this dataset, after ``setup``; none: it does not say."""
         return None
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images in pixels."""
+        return self.options.image_size
 
     @property
     def num_classes(self) -> int:

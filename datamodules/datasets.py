@@ -6,43 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gcp.options import Options, make_options, option
+from datamodules.options import (
+    AircraftOptions,
+    CarsOptions,
+    CIFAROptions,
+    CUBOptions,
+    DataOptions,
+    DigitsOptions,
+    DogsOptions,
+    FineGrainedOptions,
+    FolderOptions,
+    ImageNetOptions,
+    TexturesOptions,
+)
+from gcp.options import make_options
 from gcp.registry import Registry, resolve
 
 if TYPE_CHECKING:
     from datamodules.base import ImageDataModule
-
-
-@dataclass(frozen=True)
-class DataOptions(Options):
-    """Options every dataset takes."""
-
-    batch_size: int = option(32, "images per training step, on each device", minimum=1)
-    eval_batch_size: int | None = option(None, "images per validation or test step; none: batch_size", minimum=1)
-    num_workers: int = option(0, "processes that load images; 0 loads in the training process", minimum=0)
-    image_size: int = option(64, "height and width of the images in pixels", minimum=1)
-    seed: int = option(0, "seed of the order of the training images; the run sets it", minimum=0)
-    pin_memory: bool = option(False, "copy batches into page-locked memory, for faster transfers to a GPU")
-    path: str | None = option(None, "image, or folder of images, that mode=predict classifies")
-
-
-@dataclass(frozen=True)
-class DigitsOptions(DataOptions):
-    """Options of the handwritten digits. The originals have 8x8 pixels, and no image is made smaller than they are."""
-
-    image_size: int = option(64, "height and width of the images in pixels, at least the 8 they have", minimum=8)
-
-
-@dataclass(frozen=True)
-class TexturesOptions(DataOptions):
-    """Options of the generated textures."""
-
-    image_size: int = option(64, "height and width of the images in pixels; more make it easier", minimum=16)
-    classes: int = option(8, "number of textures; more are harder to tell apart", minimum=2, maximum=32)
-    train_per_class: int = option(100, "training images of each class", minimum=1)
-    val_per_class: int = option(25, "validation images of each class", minimum=1)
-    test_per_class: int = option(50, "test images of each class", minimum=1)
-    generator_seed: int = option(0, "seed of the images themselves, which the run's seed leaves alone", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -97,23 +78,94 @@ def create_datamodule(name: str, **options: Any) -> ImageDataModule:
     return module
 
 
-register_dataset(
-    DatasetInfo(
-        name="digits",
-        options=DigitsOptions,
-        datamodule="datamodules.digits:DigitsDataModule",
-        num_classes=10,
-        summary="1,797 handwritten digits that come with scikit-learn: a first run, too easy to rank methods",
-        source="UCI Optical Recognition of Handwritten Digits, test part, as shipped by sklearn.datasets.load_digits",
-    )
+def _register(
+    name: str, options: type[DataOptions], datamodule: str, num_classes: int | None, summary: str, source: str
+) -> None:
+    place = f"datamodules.{datamodule}DataModule"
+    register_dataset(DatasetInfo(name, options, place, num_classes, summary, source))
+
+
+_register(
+    "digits",
+    DigitsOptions,
+    "digits:Digits",
+    10,
+    "1,797 handwritten digits that come with scikit-learn: a first run, too easy to rank methods",
+    "UCI Optical Recognition of Handwritten Digits, test part, as shipped by sklearn.datasets.load_digits",
 )
-register_dataset(
-    DatasetInfo(
-        name="textures",
-        options=TexturesOptions,
-        datamodule="datamodules.textures:TexturesDataModule",
-        num_classes=8,
-        summary="generated textures that differ in second-order statistics only",
-        source="generated in memory from generator_seed",
-    )
+_register(
+    "textures",
+    TexturesOptions,
+    "textures:Textures",
+    8,
+    "generated textures that differ in second-order statistics only",
+    "generated in memory from generator_seed",
+)
+_register(
+    "imagenet",
+    ImageNetOptions,
+    "sets.imagenet:ImageNet",
+    1000,
+    "ImageNet, 1000 classes: train/ and val/, or the official archives",
+    "arXiv 1409.0575, https://image-net.org",
+)
+_register(
+    "cub",
+    CUBOptions,
+    "sets.cub:CUB",
+    200,
+    "CUB-200-2011, birds",
+    "Caltech technical report CNS-TR-2011-001, https://www.vision.caltech.edu/datasets/cub_200_2011",
+)
+_register(
+    "aircraft",
+    AircraftOptions,
+    "sets.aircraft:Aircraft",
+    100,
+    "FGVC-Aircraft: variants, families or manufacturers",
+    "arXiv 1306.5151, https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft",
+)
+_register("cars", CarsOptions, "sets.cars:Cars", 196, "Stanford Cars, either published layout", "3dRR 2013")
+_register(
+    "dogs",
+    DogsOptions,
+    "sets.dogs:Dogs",
+    120,
+    "Stanford Dogs, pictures out of ImageNet's training set",
+    "FGVC workshop 2011, http://vision.stanford.edu/aditya86/ImageNetDogs",
+)
+_register(
+    "flowers",
+    FineGrainedOptions,
+    "sets.flowers:Flowers",
+    102,
+    "Oxford Flowers-102",
+    "ICVGIP 2008, https://www.robots.ox.ac.uk/~vgg/data/flowers/102",
+)
+_register(
+    "pets",
+    FineGrainedOptions,
+    "sets.pets:Pets",
+    37,
+    "Oxford-IIIT Pet, breeds of cats and dogs",
+    "CVPR 2012, https://www.robots.ox.ac.uk/~vgg/data/pets",
+)
+_register(
+    "cifar10", CIFAROptions, "sets.cifar:CIFAR10", 10, "CIFAR-10, 32 x 32 pixels", "https://www.cs.toronto.edu/~kriz"
+)
+_register(
+    "cifar100",
+    CIFAROptions,
+    "sets.cifar:CIFAR100",
+    100,
+    "CIFAR-100, 32 x 32 pixels",
+    "https://www.cs.toronto.edu/~kriz",
+)
+_register(
+    "folder",
+    FolderOptions,
+    "sets.folder:Folder",
+    None,
+    "images of your own: train/CLASS/IMAGE with val/ or test/, or CLASS/IMAGE alone",
+    "yours",
 )

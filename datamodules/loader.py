@@ -8,13 +8,16 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from datamodules.sampler import EpochSampler
+
 
 class ResumableLoader(DataLoader[Any]):
     """A ``DataLoader`` whose state is its sampler's epoch and the number of batches handed out in it.
 
     Lightning stores the state in checkpoints and gives it back in a resumed run. If that run continues the same epoch,
-    the batches seen already are loaded and dropped, so that random numbers drawn while loading stay in step too, and
-    training goes on with the batch that was due; if it begins the next epoch, nothing is skipped.
+    training goes on with the batch that was due; if it begins the next epoch, nothing is skipped. Batches seen already
+    are left out of the sampler's order, which costs nothing; behind another sampler (Lightning's own, on several
+    devices) they are loaded and dropped.
 
     Iteration starts at the first ``next``, not at ``iter``: Lightning calls ``iter`` before it tells the sampler the
     epoch of a resumed run, and loading processes would fetch images in the order of epoch 0.
@@ -28,7 +31,10 @@ class ResumableLoader(DataLoader[Any]):
         restored, self._restored = self._restored, None
         skip = restored["batches"] if restored and restored["epoch"] == epoch >= 0 else 0
         self._state = {"epoch": epoch, "batches": skip}
-        for batch in islice(super().__iter__(), skip, None):
+        dropped = skip
+        if skip and isinstance(self.sampler, EpochSampler):
+            self.sampler.skip, dropped = skip * (self.batch_size or 1), 0
+        for batch in islice(super().__iter__(), dropped, None):
             self._state["batches"] += 1
             yield batch
 

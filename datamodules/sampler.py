@@ -10,6 +10,21 @@ from torch.utils.data import Sampler
 from datamodules.seeding import private_generator
 
 
+class Visit(int):
+    """The position of an image, with the epoch it is visited in as an attribute; pickled into loading processes."""
+
+    epoch: int
+
+    def __new__(cls, position: int, epoch: int) -> Visit:
+        """A whole number that knows its epoch."""
+        visit = super().__new__(cls, position)
+        visit.epoch = epoch
+        return visit
+
+    def __getnewargs__(self) -> tuple[int, int]:
+        return int(self), self.epoch
+
+
 class EpochSampler(Sampler[int]):
     """Visits every image once, in an order that depends on (length, seed, epoch) and on nothing else.
 
@@ -27,13 +42,16 @@ class EpochSampler(Sampler[int]):
         self.length = length
         self.seed = seed
         self.epoch = epoch
+        self.skip = 0  # images of the next iteration that were visited already, in a run that is resumed
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order the next iteration follows."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        yield from torch.randperm(self.length, generator=private_generator(self.seed, self.epoch)).tolist()
+        order = torch.randperm(self.length, generator=private_generator(self.seed, self.epoch)).tolist()
+        skip, self.skip = self.skip, 0
+        yield from (Visit(position, self.epoch) for position in order[skip:])
 
     def __len__(self) -> int:
         return self.length

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from datamodules.base import ImageDataModule
-from datamodules.datasets import TexturesOptions
+from datamodules.options import TexturesOptions
 from datamodules.preprocessing import Preprocessing
 from datamodules.seeding import private_generator
 from datamodules.splits import Splits

@@ -116,7 +116,7 @@ class Classifier(pl.LightningModule):
     def _step(self, batch: tuple[Tensor, Tensor], batch_idx: int, stage: str) -> Tensor:
         images, labels = batch
         try:
-            logits = self(images)
+            logits = self._logits(images)
             loss: Tensor = self.loss(logits, labels)
             if not torch.isfinite(loss):
                 raise NonFiniteError("the loss is NaN or infinite")
@@ -128,6 +128,14 @@ class Classifier(pl.LightningModule):
         self.log(f"{stage}/loss", loss, on_step=training, on_epoch=True, prog_bar=True, batch_size=len(images))
         self.log_dict(accuracy, on_step=False, on_epoch=True, prog_bar=True)
         return loss
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """(B, num_classes) from (B, 3, H, W), or from K views of each image, (B, K, 3, H, W), averaged."""
+        if images.dim() == 4:
+            logits: Tensor = self(images)
+            return logits
+        views: Tensor = self(images.flatten(0, 1))
+        return views.unflatten(0, images.shape[:2]).mean(1)
 
     def _report_repairs(self) -> None:
         repaired = FAILURES.take()

@@ -68,7 +68,8 @@ def test_checkpoints_that_are_none(cli, tmp_path):
 def test_nan_in_the_data_names_batch_and_step(cli, tmp_path, monkeypatch, summary_of):
     (tmp_path / "broken_data.py").write_text(
         "import torch\n"
-        "from datamodules.datasets import DatasetInfo, DigitsOptions, register_dataset\n"
+        "from datamodules.datasets import DatasetInfo, register_dataset\n"
+        "from datamodules.options import DigitsOptions\n"
         "from datamodules.digits import DigitsDataModule\n"
         "class Broken(DigitsDataModule):\n"
         "    def train_dataloader(self):\n"

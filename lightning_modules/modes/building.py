@@ -43,7 +43,7 @@ def build_data(run: Run) -> ImageDataModule:
 def build_classifier(run: Run, data: ImageDataModule) -> Classifier:
     """The network for this dataset. Raises ShapeError if the images are too small for it."""
     module = _classifier(run, data.num_classes)
-    feature_map_size(module.model.features, run.config["data"]["image_size"])
+    feature_map_size(module.model.features, data.image_size)
     return module
 
 

@@ -43,7 +43,7 @@ def run(run: Run, summary: Summary) -> None:
     summary.update(params=count_parameters(module), ckpt_path=run.config["ckpt_path"])
     if preprocessing is not None:
         (run.directory / INPUT_FILE).write_text(json.dumps(preprocessing.plain(), indent=2) + "\n")
-    size = run.config["data"]["image_size"]
+    size = run.config["data"]["image_size"] if preprocessing is None else preprocessing.image_size
     generator = torch.Generator().manual_seed(run.seed)
     images = torch.randn(3, 3, size, size, generator=generator)
     rows: dict[str, str | None] = {}

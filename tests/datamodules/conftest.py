@@ -9,7 +9,8 @@ import torch
 from torch.utils.data import TensorDataset
 
 from datamodules.base import ImageDataModule
-from datamodules.datasets import DATASETS, DataOptions, DatasetInfo, register_dataset
+from datamodules.datasets import DATASETS, DatasetInfo, register_dataset
+from datamodules.options import DataOptions
 from datamodules.splits import Splits
 from gcp.options import option
 

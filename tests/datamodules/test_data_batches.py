@@ -6,7 +6,7 @@ from lightning_fabric.utilities.distributed import DistributedSamplerWrapper
 from pytorch_lightning.utilities.data import _update_dataloader
 
 from datamodules.base import ImageDataModule
-from datamodules.datasets import DataOptions
+from datamodules.options import DataOptions
 from gcp.errors import DataError
 
 

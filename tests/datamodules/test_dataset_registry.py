@@ -21,7 +21,7 @@ def test_listing_imports_neither_torch_nor_lightning():
     assert "textures" in output
 
 
-@pytest.mark.parametrize("name", list_datasets())
+@pytest.mark.parametrize("name", ["digits", "textures"])  # of the others only the files tell
 def test_info_agrees_with_the_data_module(name):
     info = DATASETS.get(name)
     module = create_datamodule(name)

@@ -1,0 +1,80 @@
+"""Images from a source, transformed, with randomness that belongs to the image and the epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datamodules.decoding import decode
+from datamodules.seeding import private_seed
+from datamodules.transforms.building import Transform
+
+
+class Source(Protocol):
+    """Labelled images as they are stored."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
+        """uint8 (3, H, W), and the label."""
+
+
+class Record(NamedTuple):
+    """A labelled image file.
+
+    Attributes:
+        path: the file.
+        label: 0 .. number of classes - 1.
+        box: left, upper, right and lower edge of what is to be cut out first, in pixels, as slices take them (they may
+            lie beyond the image; right and lower, when negative, count from the end); none: all of it.
+    """
+
+    path: Path
+    label: int
+    box: tuple[int, int, int, int] | None = None
+
+
+class FileSource:
+    """Image files, read when they are asked for."""
+
+    def __init__(self, records: Sequence[Record], backend: str) -> None:
+        self.records = records
+        self.backend = backend
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        path, label, box = self.records[position]
+        image = decode(path, self.backend)
+        if box is not None:
+            left, upper, right, lower = box
+            image = image[:, max(upper, 0) : lower, max(left, 0) : right]
+        return image, label
+
+
+class AugmentedImages(Dataset[tuple[Tensor, int]]):
+    """A source behind a transform.
+
+    What is random in the transform is a pure function of (seed, epoch, position): workers, devices, resumed runs and
+    the order of loading change nothing. The epoch comes with the position, see `datamodules.sampler.Visit`.
+    """
+
+    def __init__(self, source: Source, transform: Transform, seed: int = 0) -> None:
+        self.source = source
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        image, label = self.source[position]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(private_seed(self.seed, getattr(position, "epoch", 0), int(position)))
+            return self.transform(image), label

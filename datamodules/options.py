@@ -1,0 +1,122 @@
+"""Options of the datasets. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from datamodules.transforms.names import PROTOCOLS, TRANSFORMS
+from gcp.options import Options, option
+
+
+@dataclass(frozen=True)
+class DataOptions(Options):
+    """Options every dataset takes."""
+
+    batch_size: int = option(32, "images per training step, on each device", minimum=1)
+    eval_batch_size: int | None = option(None, "images per validation or test step; none: batch_size", minimum=1)
+    num_workers: int = option(0, "processes that load images; 0 loads in the training process", minimum=0)
+    image_size: int = option(64, "height and width of the images in pixels", minimum=1)
+    seed: int = option(0, "seed of the order of the training images; the run sets it", minimum=0)
+    pin_memory: bool = option(False, "copy batches into page-locked memory, for faster transfers to a GPU")
+    path: str | None = option(None, "image, or folder of images, that mode=predict classifies")
+
+
+@dataclass(frozen=True)
+class DigitsOptions(DataOptions):
+    """Options of the handwritten digits. The originals have 8x8 pixels, and no image is made smaller than they are."""
+
+    image_size: int = option(64, "height and width of the images in pixels, at least the 8 they have", minimum=8)
+
+
+@dataclass(frozen=True)
+class TexturesOptions(DataOptions):
+    """Options of the generated textures."""
+
+    image_size: int = option(64, "height and width of the images in pixels; more make it easier", minimum=16)
+    classes: int = option(8, "number of textures; more are harder to tell apart", minimum=2, maximum=32)
+    train_per_class: int = option(100, "training images of each class", minimum=1)
+    val_per_class: int = option(25, "validation images of each class", minimum=1)
+    test_per_class: int = option(50, "test images of each class", minimum=1)
+    generator_seed: int = option(0, "seed of the images themselves, which the run's seed leaves alone", minimum=0)
+
+
+@dataclass(frozen=True)
+class FileOptions(DataOptions):
+    """Options of datasets made of files."""
+
+    root: str | None = option(None, "folder of the dataset; none: $GCP_DATA/NAME")
+    download: bool = option(False, "fetch what is not there, where it has a public address")
+    transform: str = option("fgvc448", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+    image_size: int | None = option(None, "height and width of what the network sees; none: the transform's", minimum=1)
+    protocol: str = option(
+        "center",
+        "views of a test image whose logits are averaged: center, flip (and its mirror image), ten_crop, multi_scale",
+        choices=PROTOCOLS,
+    )
+    decode_backend: str = option(
+        "torchvision", "what reads the files: torchvision, or pil, which is slower", choices=("torchvision", "pil")
+    )
+    holdout: float = option(
+        0.0,
+        "fraction of the training images held out for validation; 0: validate on the dataset's own validation part, "
+        "or on the test part where it has none, as the papers do",
+        minimum=0,
+        maximum=0.9,
+    )
+    holdout_seed: int = option(0, "seed of that division, which the run's seed leaves alone", minimum=0)
+
+
+@dataclass(frozen=True)
+class FineGrainedOptions(FileOptions):
+    """Options of the fine-grained datasets: 512 x 512, then the centre of 448 x 448."""
+
+
+@dataclass(frozen=True)
+class CUBOptions(FileOptions):
+    """Options of CUB-200-2011."""
+
+    transform: str = option("cub448", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+
+
+@dataclass(frozen=True)
+class CarsOptions(FileOptions):
+    """Options of Stanford Cars."""
+
+    transform: str = option("cars448", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+
+
+@dataclass(frozen=True)
+class AircraftOptions(FileOptions):
+    """Options of FGVC-Aircraft."""
+
+    level: str = option("variant", "what is told apart", choices=("variant", "family", "manufacturer"))
+    crop_banner: bool = option(False, "cut off the 20 pixels at the bottom that name the photographer")
+
+
+@dataclass(frozen=True)
+class DogsOptions(FileOptions):
+    """Options of Stanford Dogs."""
+
+    crop_to_box: bool = option(False, "cut out the annotated box first; needs the folder Annotation")
+
+
+@dataclass(frozen=True)
+class ImageNetOptions(FileOptions):
+    """Options of ImageNet."""
+
+    transform: str = option("imagenet224", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+
+
+@dataclass(frozen=True)
+class CIFAROptions(FileOptions):
+    """Options of CIFAR."""
+
+    transform: str = option("small32", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+
+
+@dataclass(frozen=True)
+class FolderOptions(FileOptions):
+    """Options of a folder of one's own."""
+
+    transform: str = option("imagenet224", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+    test_fraction: float = option(0.2, "of a single tree: fraction of each class to test on", above=0, maximum=0.9)

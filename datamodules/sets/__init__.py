@@ -1,0 +1,1 @@
+"""A file of facts for each dataset made of files."""

@@ -1,0 +1,42 @@
+"""FGVC-Aircraft (Maji et al., arXiv 1306.5151)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datamodules.augmented import Record
+from datamodules.files import FileDataModule, Listing, lines
+from datamodules.location import Archive, Layout
+from datamodules.options import AircraftOptions
+
+URL = "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz"
+PLURAL = {"variant": "variants", "family": "families", "manufacturer": "manufacturers"}
+BANNER = 20  # pixels at the bottom of each image that name its photographer
+EDGE = 1 << 20  # beyond any image
+
+
+class AircraftDataModule(FileDataModule):
+    """6,667 images to train on (training and validation, as papers do) and 3,333 to test on."""
+
+    options: AircraftOptions
+    name = "aircraft"
+    layout = Layout(
+        markers=(("data/images", "data/variants.txt", "data/images_variant_test.txt"),),
+        folder="fgvc-aircraft-2013b",
+        archives=(Archive("fgvc-aircraft-2013b.tar.gz", None, URL),),
+        source="https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft",
+    )
+
+    def read(self, root: Path) -> Listing:
+        """Names of classes hold blanks: lines are split at the first."""
+        level, data = self.options.level, root / "data"
+        names = lines(data / f"{PLURAL[level]}.txt")
+        label = {name: position for position, name in enumerate(names)}
+
+        box = (0, 0, EDGE, -BANNER) if self.options.crop_banner else None
+
+        def part(split: str) -> list[Record]:
+            pairs = (line.split(" ", 1) for line in lines(data / f"images_{level}_{split}.txt"))
+            return [Record(data / "images" / f"{image}.jpg", label.get(name, -1), box) for image, name in pairs]
+
+        return Listing(names, part("trainval"), part("test"))

@@ -1,0 +1,81 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009), by torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision import datasets
+
+from datamodules.augmented import Record, Source
+from datamodules.files import FileDataModule, Listing
+from datamodules.location import Archive, Layout
+from gcp.errors import DataError
+
+
+class CIFAR10DataModule(FileDataModule):
+    """10 classes, 50,000 and 10,000 images of 32 x 32 pixels, in memory.
+
+    The paths of the records do not name files: they are the part and the position in it.
+    """
+
+    name = "cifar10"
+    reader = datasets.CIFAR10
+    layout = Layout(
+        markers=(("cifar-10-batches-py",),),
+        archives=(Archive(datasets.CIFAR10.filename, datasets.CIFAR10.tgz_md5, datasets.CIFAR10.url),),
+        source="https://www.cs.toronto.edu/~kriz/cifar.html",
+    )
+
+    def read(self, root: Path) -> Listing:
+        """Both parts into memory, checked against the published sums."""
+        self._pixels: dict[str, Tensor] = {}
+        parts = []
+        for part in ("train", "test"):
+            try:
+                stored = self.reader(root, train=part == "train")
+            except (RuntimeError, OSError) as error:
+                folder = root / self.reader.base_folder
+                reason = str(error).split("\n")[0].rstrip(".")
+                raise DataError(
+                    f"{folder} is incomplete or damaged ({reason}); delete the folder, and restore it from the archive "
+                    "or with data.download=true"
+                ) from None
+            self._pixels[part] = torch.from_numpy(stored.data).permute(0, 3, 1, 2)
+            parts.append([Record(Path(part, str(position)), label) for position, label in enumerate(stored.targets)])
+        return Listing(list(stored.classes), *parts)
+
+    def check(self, listing: Listing) -> None:
+        """The sums have been checked."""
+
+    def source(self, records: Sequence[Record]) -> Source:
+        """Images in memory."""
+        return _Stored(self._pixels, records)
+
+
+class CIFAR100DataModule(CIFAR10DataModule):
+    """100 classes, 50,000 and 10,000 images of 32 x 32 pixels, in memory."""
+
+    name = "cifar100"
+    reader = datasets.CIFAR100
+    layout = Layout(
+        markers=(("cifar-100-python",),),
+        archives=(Archive(datasets.CIFAR100.filename, datasets.CIFAR100.tgz_md5, datasets.CIFAR100.url),),
+        source="https://www.cs.toronto.edu/~kriz/cifar.html",
+    )
+
+
+class _Stored:
+    def __init__(self, pixels: dict[str, Tensor], records: Sequence[Record]) -> None:
+        self.pixels = pixels
+        self.records = records
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        record = self.records[position]
+        part, number = record.path.parts
+        return self.pixels[part][int(number)], record.label

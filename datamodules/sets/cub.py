@@ -1,0 +1,33 @@
+"""CUB-200-2011: birds (Wah et al., Caltech technical report CNS-TR-2011-001)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datamodules.augmented import Record
+from datamodules.files import FileDataModule, Listing, by_id
+from datamodules.location import Archive, Layout
+
+URL = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
+
+
+class CUBDataModule(FileDataModule):
+    """200 classes, 5,994 and 5,794 images. The lists are joined by the images' numbers."""
+
+    name = "cub"
+    layout = Layout(
+        markers=(("images", "images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"),),
+        folder="CUB_200_2011",
+        archives=(Archive("CUB_200_2011.tgz", "97eceeb196236b17998738112f37df78", URL),),
+        source="https://www.vision.caltech.edu/datasets/cub_200_2011",
+    )
+
+    def read(self, root: Path) -> Listing:
+        """Labels in the lists begin with 1."""
+        classes, labels = by_id(root / "classes.txt"), by_id(root / "image_class_labels.txt")
+        training = by_id(root / "train_test_split.txt")
+        parts: dict[str, list[Record]] = {"1": [], "0": []}
+        for image, file in by_id(root / "images.txt").items():
+            parts[training[image]].append(Record(root / "images" / file, int(labels[image]) - 1))
+        names = [classes[key].split(".", 1)[-1].replace("_", " ") for key in sorted(classes, key=int)]
+        return Listing(names, parts["1"], parts["0"])

@@ -1,0 +1,39 @@
+"""Oxford-IIIT Pet (Parkhi et al., CVPR 2012)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datamodules.augmented import Record
+from datamodules.files import FileDataModule, Listing, lines
+from datamodules.location import Archive, Layout
+
+URL = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
+
+
+class PetsDataModule(FileDataModule):
+    """37 breeds of cats and dogs, 3,680 and 3,669 images."""
+
+    name = "pets"
+    layout = Layout(
+        markers=(("images", "annotations/trainval.txt", "annotations/test.txt"),),
+        folder="oxford-iiit-pet",
+        archives=(
+            Archive("images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c", URL + "images.tar.gz"),
+            Archive("annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f", URL + "annotations.tar.gz"),
+        ),
+        source="https://www.robots.ox.ac.uk/~vgg/data/pets",
+    )
+
+    def read(self, root: Path) -> Listing:
+        """Lines "BREED_NUMBER LABEL SPECIES NUMBER"; labels begin with 1."""
+        names: dict[int, str] = {}
+        parts = []
+        for part in ("trainval", "test"):
+            records = []
+            for line in lines(root / "annotations" / f"{part}.txt"):
+                image, label = line.split()[:2]
+                names[int(label) - 1] = image.rsplit("_", 1)[0].replace("_", " ")
+                records.append(Record(root / "images" / f"{image}.jpg", int(label) - 1))
+            parts.append(records)
+        return Listing([names.get(label, "?") for label in range(max(names) + 1)], *parts)

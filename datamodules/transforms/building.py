@@ -1,0 +1,101 @@
+"""Transforms as callables on uint8 tensors, standing on torchvision's v2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from datamodules.transforms.names import PROTOCOLS, TRANSFORMS, TransformInfo
+from gcp.errors import UnknownNameError
+from gcp.registry import nearest
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, used everywhere
+SCALES = (224 / 256, 1.0, 288 / 256)  # of the resized image in the protocol multi_scale
+
+Transform = Callable[[Tensor], Tensor]
+
+
+def create_transform(name: str, part: str, image_size: int | None = None, protocol: str = "center") -> Transform:
+    """From uint8 (3, H, W) to normalised float32 (3, h, w), or (K, 3, h, w) with several views.
+
+    Args:
+        name: one of `TRANSFORMS`.
+        part: "train" augments; "val" and "test" look at the centre.
+        image_size: h and w; none: the transform's own.
+        protocol: the views of the test part: "center"; "flip", the centre and its mirror image (K = 2); "ten_crop", the
+            centre, the four corners and their mirror images (K = 10); "multi_scale", the centre and its mirror image at
+            three scales of the image (K = 6). The logits of the views are to be averaged.
+
+    Raises:
+        UnknownNameError: no such transform or protocol.
+    """
+    info = TRANSFORMS.get(name)
+    if protocol not in PROTOCOLS:
+        raise UnknownNameError(
+            f"unknown protocol '{protocol}'{nearest(protocol, PROTOCOLS)}; available: {', '.join(PROTOCOLS)}"
+        )
+    size = image_size or info.image_size
+    if part == "train":
+        return v2.Compose([*_augmentation(info, size), v2.RandomHorizontalFlip(), *_normalisation()])
+    return _views(info, size, protocol if part == "test" else "center")
+
+
+def _augmentation(info: TransformInfo, size: int) -> list[torch.nn.Module]:
+    if info.train == "random_resized":
+        return [v2.RandomResizedCrop(size, antialias=True)]
+    if info.train == "padded":
+        return [*_resize(info, size), v2.RandomCrop(size, padding=4)]
+    return [*_resize(info, size), v2.CenterCrop(size)]
+
+
+def _views(info: TransformInfo, size: int, protocol: str) -> Transform:
+    if protocol == "ten_crop":
+        return v2.Compose([*_resize(info, size), v2.TenCrop(size), _Stack(), *_normalisation()])
+    if protocol == "multi_scale":
+        return _MultiScale(info, size)
+    centre: list[torch.nn.Module] = [*_resize(info, size), v2.CenterCrop(size)]
+    return v2.Compose([*centre, *([_Mirrored()] if protocol == "flip" else []), *_normalisation()])
+
+
+def _resize(info: TransformInfo, size: int, scale: float = 1.0) -> list[torch.nn.Module]:
+    resize = info.resized(size)
+    if resize is None and scale == 1:
+        return []
+    sides = [size] if resize is None else [resize] if isinstance(resize, int) else list(resize)
+    # Never smaller than the crop, which would be padded with black.
+    return [v2.Resize([max(round(side * scale), size) for side in sides], antialias=True)]
+
+
+def _normalisation() -> list[torch.nn.Module]:
+    return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+
+
+class _Stack(torch.nn.Module):
+    """Several crops as one tensor."""
+
+    def forward(self, crops: tuple[Tensor, ...]) -> Tensor:
+        return torch.stack(crops)
+
+
+class _Mirrored(torch.nn.Module):
+    """(3, h, w) to (2, 3, h, w): the image and its mirror image."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.stack([image, image.flip(-1)])
+
+
+class _MultiScale(torch.nn.Module):
+    """The centre and its mirror image of the image at several scales."""
+
+    def __init__(self, info: TransformInfo, size: int) -> None:
+        super().__init__()
+        self.scaled = [
+            v2.Compose([*_resize(info, size, scale), v2.CenterCrop(size), _Mirrored(), *_normalisation()])
+            for scale in SCALES
+        ]
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.cat([transform(image) for transform in self.scaled])

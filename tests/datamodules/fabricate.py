@@ -1,0 +1,197 @@
+"""Small copies of the datasets in their official layouts: a few tiny images, official names and formats of files."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+CLASSES, TRAIN, TEST = 3, 4, 2  # per class
+MODES = ("RGB", "L", "CMYK", "P")  # one after the other
+
+
+def picture(path: Path, number: int, size: tuple[int, int] = (40, 32)) -> None:
+    """A JPEG (palette images: a GIF under that name, as ImageNet has a PNG) of structured noise."""
+    noise = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = MODES[number % len(MODES)]
+    image = Image.fromarray(noise).convert(mode)
+    image.save(path, format="GIF" if mode == "P" else "JPEG")
+
+
+def _numbered() -> list[tuple[int, bool]]:
+    """(label, whether to train on it) of each image."""
+    return [(label, place < TRAIN) for label in range(CLASSES) for place in range(TRAIN + TEST)]
+
+
+def cub(root: Path) -> None:
+    names = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross"]
+    images, labels, split = [], [], []
+    for number, (label, train) in reversed(list(enumerate(_numbered(), 1))):  # lists may be in any order
+        file = f"{names[label]}/{names[label][4:]}_{number:04d}.jpg"
+        picture(root / "images" / file, number)
+        images.append(f"{number} {file}")
+        labels.append(f"{number} {label + 1}")
+        split.insert(0, f"{number} {int(train)}")
+    (root / "images.txt").write_text("\n".join(images) + "\n")
+    (root / "image_class_labels.txt").write_text("\n".join(labels) + "\n")
+    (root / "train_test_split.txt").write_text("\n".join(split) + "\n")
+    (root / "classes.txt").write_text("".join(f"{k} {name}\n" for k, name in enumerate(names, 1)))
+
+
+def aircraft(root: Path) -> None:
+    names = {"variant": ["707-320", "A300B4", "DC-9-30"], "family": ["Boeing 707", "A300", "DC-9"]}
+    names["manufacturer"] = ["Boeing", "Airbus", "McDonnell Douglas"]
+    plural = {"variant": "variants", "family": "families", "manufacturer": "manufacturers"}
+    for level, values in names.items():
+        (root / "data").mkdir(parents=True, exist_ok=True)
+        (root / "data" / f"{plural[level]}.txt").write_text("\n".join(values) + "\n")
+        parts: dict[str, list[str]] = {"trainval": [], "test": []}
+        for number, (label, train) in enumerate(_numbered()):
+            picture(root / "data/images" / f"{number:07d}.jpg", number, (40, 52))
+            parts["trainval" if train else "test"].append(f"{number:07d} {values[label]}")
+        for part, content in parts.items():
+            (root / "data" / f"images_{level}_{part}.txt").write_text("\n".join(content) + "\n")
+
+
+def _annotations(root: Path, folder: str, train: bool) -> np.ndarray:
+    dtype = [(name, object) for name in ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")]
+    rows = []
+    chosen = [label for label, part in _numbered() if part == train]
+    for number, label in enumerate(chosen, 1):
+        picture(root / folder / f"{number:05d}.jpg", number)
+        rows.append((1, 1, 20, 20, label + 1, f"{number:05d}.jpg"))
+    return np.array(rows, dtype=dtype).reshape(1, -1)
+
+
+CARS = ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "Acura TL Sedan 2012"]
+
+
+def cars(root: Path) -> None:
+    train, test = _annotations(root, "cars_train", True), _annotations(root, "cars_test", False)
+    (root / "devkit").mkdir()
+    savemat(root / "devkit/cars_meta.mat", {"class_names": np.array(CARS, dtype=object)})
+    savemat(root / "devkit/cars_train_annos.mat", {"annotations": train})
+    savemat(root / "cars_test_annos_withlabels.mat", {"annotations": test})
+
+
+def cars_single(root: Path) -> None:
+    dtype = [(name, object) for name in ("relative_im_path", "bbox_x1", "class", "test")]
+    rows = []
+    for number, (label, train) in enumerate(_numbered(), 1):
+        picture(root / "car_ims" / f"{number:06d}.jpg", number)
+        rows.append((f"car_ims/{number:06d}.jpg", 1, label + 1, int(not train)))
+    annotations = np.array(rows, dtype=dtype).reshape(1, -1)
+    savemat(root / "cars_annos.mat", {"annotations": annotations, "class_names": np.array(CARS, dtype=object)})
+
+
+def dogs(root: Path, lists: str = "", images: str = "Images") -> None:
+    names = ["n02085620-Chihuahua", "n02085782-Japanese_spaniel", "n02085936-Maltese_dog"]
+    parts: dict[bool, tuple[list[str], list[int]]] = {True: ([], []), False: ([], [])}
+    for number, (label, train) in enumerate(_numbered()):
+        file = f"{names[label]}/{names[label].split('-')[0]}_{number}.jpg"
+        picture(root / images / file, number)
+        annotation = root / "Annotation" / file.removesuffix(".jpg")
+        annotation.parent.mkdir(parents=True, exist_ok=True)
+        box = "<xmin>5</xmin><ymin>6</ymin><xmax>25</xmax><ymax>30</ymax>"
+        annotation.write_text(f"<annotation><object><bndbox>{box}</bndbox></object></annotation>")
+        parts[train][0].append(file)
+        parts[train][1].append(label + 1)
+    (root / lists).mkdir(parents=True, exist_ok=True)
+    for train, (files, labels) in parts.items():
+        contents = {
+            "file_list": np.array(files, dtype=object).reshape(-1, 1),
+            "labels": np.array(labels, dtype=np.uint8).reshape(-1, 1),
+        }
+        savemat(root / lists / f"{'train' if train else 'test'}_list.mat", contents)
+
+
+def dogs_lists(root: Path) -> None:
+    dogs(root, "lists", "images")
+
+
+def flowers(root: Path) -> None:
+    numbers: dict[str, list[int]] = {"trnid": [], "valid": [], "tstid": []}
+    labels = []
+    for number in range(1, 6 * CLASSES + 1):
+        label = (number - 1) % CLASSES
+        picture(root / "jpg" / f"image_{number:05d}.jpg", number)
+        labels.append(label + 1)
+        part = (number - 1) // CLASSES
+        numbers["trnid" if part < 3 else "valid" if part == 3 else "tstid"].append(number)
+    savemat(root / "imagelabels.mat", {"labels": np.array(labels, dtype=np.uint8).reshape(1, -1)})
+    savemat(
+        root / "setid.mat", {key: np.array(value, dtype=np.uint16).reshape(1, -1) for key, value in numbers.items()}
+    )
+
+
+def pets(root: Path) -> None:
+    names = ["Abyssinian", "american_bulldog", "yorkshire_terrier"]
+    parts: dict[bool, list[str]] = {True: [], False: []}
+    for number, (label, train) in enumerate(_numbered()):
+        picture(root / "images" / f"{names[label]}_{number}.jpg", number)
+        parts[train].append(f"{names[label]}_{number} {label + 1} 1 1")
+    (root / "annotations").mkdir(parents=True)
+    (root / "annotations/trainval.txt").write_text("\n".join(parts[True]) + "\n")
+    (root / "annotations/test.txt").write_text("\n".join(parts[False]) + "\n")
+
+
+def _tree(folder: Path, names: list[str], each: int, first: int) -> None:
+    for label, name in enumerate(names):
+        for place in range(each):
+            picture(folder / name / f"{name}_{place}.JPEG", first + label * each + place)
+
+
+def imagenet(root: Path) -> None:
+    names = ["n01440764", "n01443537", "n01484850"]
+    _tree(root / "train", names, TRAIN, 0)
+    _tree(root / "val", names, TEST, 100)
+
+
+def folder(root: Path) -> None:
+    names = ["apple", "pear", "plum"]
+    _tree(root / "train", names, TRAIN, 0)
+    _tree(root / "test", names, TEST, 100)
+
+
+def _cifar(root: Path, files: dict[str, int], key: str, meta: tuple[str, str, list[str]]) -> None:
+    generator = np.random.default_rng(0)
+    root.mkdir(parents=True, exist_ok=True)
+    for name, count in files.items():
+        labels = [number % CLASSES for number in range(count)]
+        pixels = generator.integers(0, 256, (count, 3072), dtype=np.uint8)
+        (root / name).write_bytes(pickle.dumps({"data": pixels, key: labels}))
+    (root / meta[0]).write_bytes(pickle.dumps({meta[1]: meta[2]}))
+
+
+def cifar10(root: Path) -> None:
+    files = {**{f"data_batch_{number}": 6 for number in range(1, 6)}, "test_batch": 6}
+    _cifar(root / "cifar-10-batches-py", files, "labels", ("batches.meta", "label_names", ["airplane", "car", "bird"]))
+
+
+def cifar100(root: Path) -> None:
+    _cifar(
+        root / "cifar-100-python",
+        {"train": 12, "test": 6},
+        "fine_labels",
+        ("meta", "fine_label_names", ["apple", "bear", "bed"]),
+    )
+
+
+FABRICATED: dict[str, Callable[[Path], None]] = {
+    "imagenet": imagenet,
+    "cub": cub,
+    "aircraft": aircraft,
+    "cars": cars,
+    "dogs": dogs,
+    "flowers": flowers,
+    "pets": pets,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "folder": folder,
+}
+"""What makes a copy in a folder, by the name of the dataset."""

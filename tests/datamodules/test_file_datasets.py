@@ -1,0 +1,357 @@
+"""Every dataset of files, on a small copy in its official layout: what is right loads, what is wrong is named."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision import datasets as tv
+
+from datamodules.augmented import FileSource
+from datamodules.datasets import DATASETS, create_datamodule
+from datamodules.decoding import decode
+from datamodules.files import FileDataModule
+from datamodules.location import Archive
+from gcp.errors import DataError
+from gcp.registry import resolve
+from tests.datamodules import fabricate
+from tests.datamodules.fabricate import CLASSES, FABRICATED, TEST, TRAIN
+
+OF_FILES = [name for name in DATASETS.names() if issubclass(resolve(DATASETS.get(name).datamodule), FileDataModule)]
+WITH_LISTS = {  # a list or a folder that each has, and an image of it
+    "cub": ("train_test_split.txt", "images/001.Black_footed_Albatross/*.jpg"),
+    "aircraft": ("data/images_variant_trainval.txt", "data/images/*.jpg"),
+    "cars": ("devkit/cars_train_annos.mat", "cars_train/*.jpg"),
+    "dogs": ("train_list.mat", "Images/*/*.jpg"),
+    "flowers": ("setid.mat", "jpg/*.jpg"),
+    "pets": ("annotations/trainval.txt", "images/*.jpg"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _sums_of_the_copies(monkeypatch):
+    """torchvision checks CIFAR's files against published sums, which a small copy cannot have."""
+    for reader in (tv.CIFAR10, tv.CIFAR100):
+        for lists in ("train_list", "test_list"):
+            monkeypatch.setattr(reader, lists, [[name, None] for name, _ in getattr(reader, lists)])
+        monkeypatch.setattr(reader, "meta", {**reader.meta, "md5": None})
+
+
+def made(name, root, **options):
+    module = create_datamodule(name, root=str(root), image_size=32, batch_size=2, **options)
+    module.setup()
+    return module
+
+
+@pytest.fixture
+def copy(tmp_path):
+    def make(name):
+        FABRICATED[name](tmp_path / "data")
+        return tmp_path / "data"
+
+    return make
+
+
+def labels_of(dataset):
+    return [record.label for record in dataset.source.records]
+
+
+def test_every_dataset_of_files_is_tested():
+    assert set(OF_FILES) == set(FABRICATED)
+
+
+@pytest.mark.parametrize("name", OF_FILES)
+def test_a_copy_loads(name, copy):
+    data = made(name, copy(name))
+    splits = data.splits
+    assert data.num_classes == CLASSES == len(set(data.class_names))
+    train = {"flowers": 9, "cifar10": 30, "cifar100": 12}.get(name, CLASSES * TRAIN)
+    assert len(splits.train) == train
+    assert len(splits.test) == {"cifar10": 6, "cifar100": 6}.get(name, CLASSES * TEST)
+    for part in splits:
+        assert set(labels_of(part)) == set(range(CLASSES))
+        for position in range(len(part)):
+            image, label = part[position]
+            assert image.shape == (3, 32, 32)
+            assert image.dtype == torch.float32
+            assert image.isfinite().all()
+            assert label == labels_of(part)[position]
+    images, labels = next(iter(data.train_dataloader()))
+    assert images.shape == (2, 3, 32, 32)
+    assert labels.dtype == torch.int64
+
+
+NAMED = {
+    "cub": "Laysan Albatross",
+    "aircraft": "A300B4",
+    "dogs": "Maltese dog",
+    "pets": "american bulldog",
+    "cars": "Acura RL Sedan 2012",
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_class_names(name, copy):
+    assert NAMED[name] in made(name, copy(name)).class_names
+
+
+def test_levels_of_aircraft_and_blanks_in_names(copy):
+    root = copy("aircraft")
+    assert made("aircraft", root, level="manufacturer").class_names[2] == "McDonnell Douglas"
+    assert made("aircraft", root, level="family").class_names[0] == "Boeing 707"
+
+
+def test_the_banner_is_cut_off_aircraft(copy):
+    root = copy("aircraft")
+    whole = made("aircraft", root).splits.test.source[0][0]
+    cut = made("aircraft", root, crop_banner=True).splits.test.source[0][0]
+    assert torch.equal(cut, whole[:, :-20])
+
+
+@pytest.mark.parametrize(("name", "layout"), [("cars", fabricate.cars_single), ("dogs", fabricate.dogs_lists)])
+def test_the_other_layouts(name, layout, tmp_path):
+    layout(tmp_path)
+    data = made(name, tmp_path)
+    assert (len(data.splits.train), len(data.splits.test)) == (CLASSES * TRAIN, CLASSES * TEST)
+    assert labels_of(data.splits.train) == [label for label in range(CLASSES) for _ in range(TRAIN)]
+
+
+def test_labels_of_cars_in_the_devkit(tmp_path):
+    fabricate.cars(tmp_path)
+    (tmp_path / "cars_test_annos_withlabels.mat").rename(tmp_path / "devkit/cars_test_annos_withlabels.mat")
+    assert len(made("cars", tmp_path).splits.test) == CLASSES * TEST
+
+
+def test_dogs_cut_to_their_boxes(copy):
+    root = copy("dogs")
+    whole = made("dogs", root).splits.train.source[0][0]
+    assert torch.equal(made("dogs", root, crop_to_box=True).splits.train.source[0][0], whole[:, 6:30, 5:25])
+    shutil.rmtree(root / "Annotation")
+    with pytest.raises(DataError, match=r"needs the annotation .*Annotation"):
+        made("dogs", root, crop_to_box=True)
+
+
+def test_flowers_validate_on_their_own_part(copy):
+    data = made("flowers", copy("flowers"))
+    assert len(data.splits.val) == CLASSES
+    assert {record.path for record in data.splits.val.source.records}.isdisjoint(
+        record.path for record in data.splits.test.source.records
+    )
+
+
+@pytest.mark.parametrize("name", OF_FILES)
+def test_holding_out_divides_the_training_images(name, copy):
+    root = copy(name)
+    whole, data = made(name, root), made(name, root, holdout=0.25)
+    again = made(name, root, holdout=0.25, seed=5)
+    train, val, all_of_it = (split.source.records for split in (data.splits.train, data.splits.val, whole.splits.train))
+    assert sorted([*train, *val]) == sorted(all_of_it)
+    assert set(labels_of(data.splits.val)) == set(range(CLASSES))
+    assert again.splits.val.source.records == val  # the run's seed leaves it alone
+    assert made(name, root, holdout=0.25, holdout_seed=1).splits.val.source.records != val or name == "flowers"
+
+
+def test_the_environment_names_the_folder_of_all_datasets(tmp_path, monkeypatch):
+    fabricate.pets(tmp_path / "pets")
+    monkeypatch.setenv("GCP_DATA", str(tmp_path))
+    data = create_datamodule("pets", image_size=8)
+    data.setup()
+    assert data.num_classes == CLASSES
+    monkeypatch.delenv("GCP_DATA")
+    with pytest.raises(DataError, match=r"set data\.root to their folder, or the environment variable GCP_DATA"):
+        create_datamodule("pets").setup()
+
+
+@pytest.mark.parametrize("name", OF_FILES)
+def test_nothing_there(name, tmp_path):
+    with pytest.raises(DataError, match=f"{tmp_path / 'none'}.*does not exist"):
+        made(name, tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", sorted(WITH_LISTS))
+def test_a_list_that_is_missing_or_unreadable(name, copy):
+    root = copy(name)
+    file = root / WITH_LISTS[name][0]
+    file.write_bytes(b"\xff\xfe no list")
+    with pytest.raises(DataError, match=file.name):
+        made(name, root)
+    file.unlink()
+    with pytest.raises(DataError, match=f"{file.name}.*(restore|put)"):
+        made(name, root)
+
+
+@pytest.mark.parametrize("name", sorted(WITH_LISTS))
+def test_an_image_that_is_missing(name, copy):
+    root = copy(name)
+    image = sorted(root.glob(WITH_LISTS[name][1]))[0]
+    image.unlink()
+    with pytest.raises(DataError, match=f"1 of .* images are not there: .*{image.name}"):
+        made(name, root)
+
+
+@pytest.mark.parametrize("backend", ["torchvision", "pil"])
+@pytest.mark.parametrize("name", sorted(WITH_LISTS))
+def test_a_truncated_image_is_named_when_it_is_met(name, backend, copy):
+    root = copy(name)
+    for image in root.glob(WITH_LISTS[name][1]):
+        image.write_bytes(image.read_bytes()[:200])
+    data = made(name, root, decode_backend=backend)
+    positions = [(part, position) for part in (data.splits.train, data.splits.test) for position in range(len(part))]
+    with pytest.raises(DataError, match=r"\.jpg is (damaged|not an image)"):
+        [part[position] for part, position in positions]
+
+
+@pytest.mark.parametrize("name", ["imagenet", "folder"])
+def test_an_empty_class_folder(name, copy):
+    root = copy(name)
+    empty = next((root / "train").iterdir())
+    for image in empty.iterdir():
+        image.unlink()
+    with pytest.raises(DataError, match=empty.name):
+        made(name, root)
+
+
+def test_a_class_without_training_images(copy):
+    root = copy("cub")
+    split = root / "train_test_split.txt"
+    lines = split.read_text().splitlines()
+    split.write_text("\n".join(line.split()[0] + " 0" if int(line.split()[0]) <= 6 else line for line in lines))
+    with pytest.raises(DataError, match=r"1 of 3 classes have no training image: Black footed Albatross"):
+        made("cub", root)
+
+
+def test_other_classes_in_the_test_part(copy):
+    root = copy("folder")
+    (root / "test/apple").rename(root / "test/quince")
+    with pytest.raises(DataError, match="apple, quince"):
+        made("folder", root)
+
+
+def test_a_single_tree_is_divided(tmp_path):
+    fabricate._tree(tmp_path, ["a", "b"], 5, 0)
+    data = made("folder", tmp_path, test_fraction=0.4)
+    assert (len(data.splits.train), len(data.splits.test)) == (6, 4)
+
+
+@pytest.mark.parametrize("name", [name for name in OF_FILES if name != "folder"])
+def test_a_root_one_level_up_or_down(name, tmp_path):
+    root = tmp_path / "some/where"
+    FABRICATED[name](root)
+    inside = sorted(path for path in root.iterdir() if path.is_dir())[0]
+    for wrong in (root.parent, inside):
+        with pytest.raises(DataError, match=f"set data.root={root}$"):
+            made(name, wrong)
+
+
+# Archives
+
+
+def packed(name, tmp_path, monkeypatch):
+    """A folder with archives of a copy, laid out as the official ones are; their sums are not the published ones."""
+    module = resolve(DATASETS.get(name).datamodule)
+    folder = tmp_path / "unpacked"
+    inner = folder / module.layout.folder if name in ("cub", "aircraft") else folder
+    FABRICATED[name](inner)
+    root = tmp_path / "data"
+    root.mkdir()
+    tops = {
+        "images.tar": ["Images"],
+        "lists.tar": ["train_list.mat", "test_list.mat"],
+        "102flowers.tgz": ["jpg"],
+        "images.tar.gz": ["images"],
+        "annotations.tar.gz": ["annotations"],
+    }
+    for archive in module.layout.archives:
+        if not archive.extracted:
+            shutil.copy(folder / archive.file, root)
+            continue
+        mode = "w" if archive.file.endswith(".tar") else "w:gz"
+        with tarfile.open(root / archive.file, mode) as target:
+            for top in tops.get(archive.file, sorted(path.name for path in folder.iterdir())):
+                target.add(folder / top, top)
+    unsummed = tuple(replace(archive, md5=None) for archive in module.layout.archives)
+    monkeypatch.setattr(module, "layout", replace(module.layout, archives=unsummed))
+    return root
+
+
+ARCHIVED = [name for name in OF_FILES if resolve(DATASETS.get(name).datamodule).layout.archives]
+
+
+@pytest.mark.parametrize("name", ARCHIVED)
+def test_archives_are_extracted(name, tmp_path, monkeypatch):
+    root = packed(name, tmp_path, monkeypatch)
+    data = made(name, root)
+    assert data.num_classes == CLASSES
+    assert not list(root.glob(".extracting*"))
+    assert made(name, root).num_classes == CLASSES  # from what was extracted
+
+
+@pytest.mark.parametrize("name", ARCHIVED)
+def test_a_damaged_archive(name, tmp_path, monkeypatch):
+    root = packed(name, tmp_path, monkeypatch)
+    archive = root / resolve(DATASETS.get(name).datamodule).layout.archives[0].file
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 3])
+    with pytest.raises(DataError, match=f"{archive.name} is damaged"):
+        made(name, root)
+    assert not list(root.glob(".extracting*"))
+
+
+def test_an_archive_with_another_sum(tmp_path, monkeypatch):
+    root = packed("cub", tmp_path, monkeypatch)
+    module = resolve(DATASETS.get("cub").datamodule)
+    wrong = (Archive("CUB_200_2011.tgz", "0" * 32),)
+    monkeypatch.setattr(module, "layout", replace(module.layout, archives=wrong))
+    with pytest.raises(DataError, match=r"MD5 sum is .*expected 0+; delete it and fetch it again"):
+        made("cub", root)
+
+
+def test_the_official_archives_of_imagenet_belong_together(tmp_path):
+    (tmp_path / "ILSVRC2012_img_train.tar").touch()
+    with pytest.raises(DataError, match=r"has ILSVRC2012_img_train.tar but not ILSVRC2012_img_val.tar, ILSVRC2012_dev"):
+        made("imagenet", tmp_path)
+    for name in ("ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"):
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match="damaged"):
+        made("imagenet", tmp_path)
+
+
+# Reading
+
+
+@pytest.mark.parametrize("backend", ["torchvision", "pil"])
+def test_every_kind_of_image_becomes_rgb(backend, tmp_path):
+    from PIL import Image
+
+    ramp = torch.arange(64, dtype=torch.uint8).reshape(8, 8).numpy()
+    for mode in ("L", "LA", "RGB", "RGBA", "P", "CMYK", "1", "I;16"):
+        ending = "jpg" if mode == "CMYK" else "png"
+        file = tmp_path / f"{mode.replace(';', '')}.{ending}"
+        image = Image.fromarray(ramp.astype("uint16") * 256) if mode == "I;16" else Image.fromarray(ramp).convert(mode)
+        image.save(file)
+        decoded = decode(file, backend)
+        assert decoded.shape == (3, 8, 8)
+        assert decoded.dtype == torch.uint8
+        if mode not in ("1", "CMYK", "P"):
+            assert torch.equal(decoded[0], torch.from_numpy(ramp)), mode
+
+
+def test_the_backends_agree(tmp_path):
+    files = []
+    for number in range(8):
+        files.append(tmp_path / f"{number}.jpg")
+        fabricate.picture(files[-1], number)
+    for file in files:
+        # two builds of libjpeg differ by a rounding or two of the colour conversion
+        difference = decode(file, "torchvision").int() - decode(file, "pil").int()
+        assert difference.abs().max() <= 4
+
+
+def test_a_file_source_names_what_is_gone(tmp_path):
+    from datamodules.augmented import Record
+
+    with pytest.raises(DataError, match=r"gone\.jpg cannot be read"):
+        FileSource([Record(Path(tmp_path / "gone.jpg"), 0)], "pil")[0]

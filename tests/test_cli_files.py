@@ -1,0 +1,81 @@
+"""Datasets of files from the command line: a run on a small copy, and the sentences when something is wrong."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+import torch
+
+from datamodules.datasets import create_datamodule
+from lightning_modules.classifier import Classifier
+from tests.datamodules import fabricate
+from tests.small import SMALL
+
+HERE = [*SMALL, "hydra.run.dir=run", "data.batch_size=4"]
+
+
+@pytest.mark.parametrize("protocol", ["flip", "ten_crop"])
+def test_train_test_and_predict(cli, tmp_path, summary_of, protocol):
+    fabricate.cub(tmp_path / "birds")
+    options = ["dataset=cub", "data.root=birds", f"data.protocol={protocol}", "data.holdout=0.25"]
+    outcome = cli(*options, *HERE)
+    assert outcome.code == 0, outcome.err
+    assert 0 <= summary_of(tmp_path / "run")["test/acc1"] <= 1
+    again = cli("mode=test", "ckpt_path=run", "dataset=cub", "data.protocol=center", "callbacks.progress_bar=false")
+    assert again.code == 0, again.err
+    outcome = cli("mode=predict", "ckpt_path=run", "data.path=birds/images", "hydra.run.dir=predicted")
+    assert outcome.code == 0, outcome.err
+    with (tmp_path / "predicted/predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 18
+    assert {row["class"] for row in rows} <= {"Black footed Albatross", "Laysan Albatross", "Sooty Albatross"}
+
+
+@pytest.mark.parametrize("protocol", ["flip", "ten_crop", "multi_scale"])
+def test_views_are_averaged_like_an_explicit_loop(tmp_path, protocol):
+    fabricate.cub(tmp_path)
+    data = create_datamodule("cub", root=str(tmp_path), protocol=protocol, image_size=16, batch_size=4)
+    data.setup()
+    images, _ = next(iter(data.test_dataloader()))
+    torch.manual_seed(0)
+    module = Classifier(
+        {"name": "tiny", "width": 8}, {"name": "pade", "precision": "float64"}, 3, {"name": "sgd"}, {"name": "step"}
+    )
+    module = module.double().eval()
+    with torch.no_grad():
+        together = module._logits(images.double())
+        one_by_one = torch.stack(
+            [torch.stack([module(view[None].double())[0] for view in views]).mean(0) for views in images]
+        )
+    # float64 throughout: a batched convolution sums in another order
+    torch.testing.assert_close(together, one_by_one, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["data.root=nowhere"], "no dataset in data.root=nowhere: expected images, images.txt"),
+        ([], "set data.root to their folder"),
+        (["data.protocol=flips"], "data.protocol must be one of center, flip, ten_crop, multi_scale, got 'flips'"),
+        (["data.transform=cub44"], "data.transform must be one of"),
+        (["data.holdout=1.5"], "data.holdout must be at most 0.9"),
+    ],
+)
+def test_one_sentence(cli, arguments, sentence):
+    outcome = cli("dataset=cub", *arguments)
+    assert outcome.code == 1
+    assert sentence in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_damaged_image_ends_training_with_its_name(cli, tmp_path, summary_of):
+    fabricate.cub(tmp_path / "birds")
+    for image in (tmp_path / "birds/images").glob("*/*.jpg"):
+        image.write_bytes(image.read_bytes()[:200])
+    outcome = cli("dataset=cub", "data.root=birds", *HERE)
+    assert outcome.code == 1
+    assert outcome.err.count("error:") == 1
+    assert "birds/images" in outcome.err
+    assert "restore it from the archive" in outcome.err
+    assert summary_of(tmp_path / "run")["status"] == "failed"
