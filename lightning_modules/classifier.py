@@ -17,6 +17,7 @@ from gcp.model import create_model
 from gcp.options import make_options
 from gcp.registry import Registry, resolve
 from gcp.spectral.failures import FAILURES
+from lightning_modules.optimisation.schedules import schedule
 from lightning_modules.settings.entry import Entry
 from lightning_modules.settings.optimizers import OPTIMIZERS
 from lightning_modules.settings.schedules import SCHEDULES
@@ -110,8 +111,17 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimizer and schedule, both by name."""
-        optimizer = _build(OPTIMIZERS, self.hparams["optimizer"], self.model)
-        return {"optimizer": optimizer, "lr_scheduler": _build(SCHEDULES, self.hparams["schedule"], optimizer)}
+        build, options = _named(OPTIMIZERS, self.hparams["optimizer"])
+        optimizer = build(self.model, options)
+        factor, options = _named(SCHEDULES, self.hparams["schedule"])
+        epochs = None if self._trainer is None else self.trainer.max_epochs
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": schedule(optimizer, factor, options, epochs, self._steps_per_epoch),
+        }
+
+    def _steps_per_epoch(self) -> int:
+        return int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1)
 
     def _step(self, batch: tuple[Tensor, Tensor], batch_idx: int, stage: str) -> Tensor:
         images, labels = batch
@@ -153,7 +163,8 @@ class Classifier(pl.LightningModule):
         return NonFiniteError(f"{error} in {where}; {cause}", error.samples or tuple(bad))
 
 
-def _build(registry: Registry[Entry], config: Mapping[str, Any], subject: object) -> Any:
+def _named(registry: Registry[Entry], config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What builds the entry that ``config`` names, and its options."""
     values = dict(config)
     entry = registry.get(values.pop("name"))
-    return resolve(entry.build)(subject, make_options(entry.options, values, f"{registry.kind} '{entry.name}'"))
+    return resolve(entry.build), make_options(entry.options, values, f"{registry.kind} '{entry.name}'")
