@@ -20,6 +20,7 @@ from lightning_modules.settings.optimizers import OPTIMIZERS
 from lightning_modules.settings.schedules import SCHEDULES
 from lightning_modules.settings.switch import SwitchOptions
 from lightning_modules.settings.trainer import TrainerOptions
+from lightning_modules.settings.training import TrainingOptions
 
 HERE = Path(__file__).parent
 MODES = ("fit", "test", "export", "predict")
@@ -38,6 +39,7 @@ ADDED_TYPES: dict[str, Any] = {"hidden": list[int] | None}
 # Sections with one option class each.
 SECTIONS: dict[str, type[Options]] = {
     "trainer": TrainerOptions,
+    "training": TrainingOptions,
     "callbacks": CallbackOptions,
     "switch": SwitchOptions,
     "export": ExportOptions,
@@ -74,6 +76,7 @@ class RunOptions(Options):
         "new: take all but the classifier from a published checkpoint, for other classes",
         choices=("load", "new"),
     )
+    compile: bool = option(False, "torch.compile the network for training: minutes at first, then faster steps")
     plugins: list[str] = option([], "your own modules that register methods, backbones or datasets")
 
 

@@ -15,3 +15,6 @@ class CallbackOptions(Options):
     monitor_mode: str = option("max", "whether more or less of it is better", choices=("max", "min"))
     progress_bar: bool = option(True, "rich progress bars")
     log_learning_rate: bool = option(True, "write the learning rates to the loggers")
+    confusion_matrix: bool = option(
+        False, "after the test: per_class.csv, confusion_matrix.csv and confusion_matrix.png in the run directory"
+    )
