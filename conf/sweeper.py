@@ -107,28 +107,28 @@ class ResumableSweeper(Sweeper):
                 last = directory / found / "checkpoints" / "last.ckpt"
                 job.ckpt = last if last.exists() else None
             else:
-                job.name, number = self._named(job, number, directory), number + 1
-                if not job.name:
+                number += 1
+                if not self._place(job, number - 1, directory):
                     continue
             pending.append(job)
         return pending
 
-    def _named(self, job: Job, number: int, directory: Path) -> str:
-        """The name of the job's directory; if the job cannot be composed, the failure is noted there."""
+    def _place(self, job: Job, number: int, directory: Path) -> bool:
+        """Give the job its directory. A job that cannot be composed has its failure noted there; false."""
         try:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job.overrides))
             with open_dict(config):
                 config.hydra.job.num = number
-            return str(config.hydra.sweep.subdir)
+            job.name = str(config.hydra.sweep.subdir)
+            return True
         except (HydraException, OmegaConfBaseException, GCPError) as error:
-            name = f"{number}-{SPECIAL.sub('_', '-'.join(job.overrides))}"[:80]
+            job.name = f"{number}-{SPECIAL.sub('_', '-'.join(job.overrides))}"[:80]
             asked = dict(argument.split("=", 1) for argument in job.overrides if "=" in argument)
             facts = {key: asked.get(key) for key in ("method", "backbone", "dataset", "seed")}
-            Summary(directory / name, **facts).failed(sentence(error))
-            (directory / name / TASK.parent).mkdir()
-            OmegaConf.save(OmegaConf.create(job.overrides), directory / name / TASK)
-            job.name = name
-            return ""
+            Summary(directory / job.name, **facts).failed(sentence(error))
+            (directory / job.name / TASK.parent).mkdir()
+            OmegaConf.save(OmegaConf.create(job.overrides), directory / job.name / TASK)
+            return False
 
     def _launch(self, jobs: list[Job], directory: Path) -> None:
         """Launch until every job has ended; what a dying process took with it is launched again, the culprit is not."""

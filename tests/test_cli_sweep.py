@@ -108,7 +108,7 @@ def test_again_only_what_is_missing(cli, tmp_path):
 
 
 def test_killed_half_way_and_run_again(cli, tmp_path):
-    arguments = ["-m", "method=pade,newton,taylor", "trainer.max_epochs=3", *FEW, "hydra.sweep.dir=sweep"]
+    arguments = ["-m", "method=pade,newton,taylor", *SMALL, "hydra.sweep.dir=sweep"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, str(ROOT / "run.py"), *arguments], cwd=tmp_path, env=environment,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
@@ -125,7 +125,6 @@ def test_killed_half_way_and_run_again(cli, tmp_path):
     assert outcome.code == 0, outcome.err
     after = jobs(tmp_path / "sweep")
     assert {summary["status"] for summary in after.values()} == {"ok"}
-    assert {summary["epochs"] for summary in after.values()} == {3}
     assert after["0-pade-tiny-digits-s0"] == before["0-pade-tiny-digits-s0"]
     assert list(table(tmp_path / "sweep")) == ["pade", "newton", "taylor"]
 
