@@ -20,6 +20,7 @@ from conf.messages import sentence
 from conf.options import check
 from conf.overlays import names_set_by
 from conf.schema import GROUPS, OVERLAYS, register
+from conf.sweeper import register_sweeper
 from gcp.errors import GCPError, MissingDependencyError
 from lightning_modules.job import InterruptedRunError, job
 from lightning_modules.run import Run
@@ -37,6 +38,7 @@ def main() -> None:
             show()
             return
         register()
+        register_sweeper()
         _compose_and_run()
     except (GCPError, HydraException, OmegaConfBaseException) as error:
         if full_error:
@@ -80,7 +82,7 @@ def run_job(config: DictConfig, hydra_config: DictConfig) -> None:
             run = restored(run, hydra_config)
             summary.update(method=run.method, backbone=run.backbone, dataset=run.dataset, seed=run.seed)
         saved = directory / "config.yaml"
-        if plain["mode"] == "fit" or not saved.exists():
+        if plain["mode"] != "report" and (plain["mode"] == "fit" or not saved.exists()):
             OmegaConf.save(OmegaConf.create(run.config), saved)
         import_module(f"lightning_modules.modes.{plain['mode']}").run(run, summary)
 
