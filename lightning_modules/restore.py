@@ -18,7 +18,18 @@ from lightning_modules.switching import as_saved
 NETWORK = ("method", "backbone", "data.name")
 TRAINING = ("optimizer", "schedule", "training", "seed")
 # Sections that are the new run's own.
-OWN = ("mode", "ckpt_path", "ckpt_triangle", "ckpt_classifier", "plugins", "logger", "export", "sweep", "path")
+OWN = (
+    "mode",
+    "ckpt_path",
+    "ckpt_triangle",
+    "ckpt_classifier",
+    "plugins",
+    "logger",
+    "export",
+    "sweep",
+    "analysis",
+    "path",
+)
 
 
 def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path = Path("outputs")) -> Run:
