@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from datamodules.augmented import AugmentedImages, FileSource, Record, Source
+from datamodules.augmented import AugmentedImages, FileSource, Source
 from datamodules.base import ImageDataModule
 from datamodules.location import Layout, chosen_root, locate
 from datamodules.options import FileOptions
 from datamodules.preprocessing import Preprocessing
+from datamodules.records import Record, Records
 from datamodules.splits import Splits, stratified_split
 from datamodules.transforms.building import MEAN, STD, create_transform
 from datamodules.transforms.names import TRANSFORMS
@@ -59,15 +62,10 @@ class FileDataModule(ImageDataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """As the dataset lists them; known after ``setup``."""
-        return self.listing.class_names
-
-    @property
-    def listing(self) -> Listing:
-        """What ``read`` found. Raises DataError before ``setup``."""
-        if not hasattr(self, "_listing"):
+        """As the dataset lists them. Raises DataError before ``setup``."""
+        if not hasattr(self, "_class_names"):
             raise DataError(f"{type(self).__name__} has read no files yet; call setup() first")
-        return self._listing
+        return self._class_names
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -79,20 +77,22 @@ class FileDataModule(ImageDataModule):
     def make_splits(self) -> Splits:
         """Find, read, check, divide. Raises DataError for everything that can be known before training."""
         options = self.options
-        listing = self.read(locate(chosen_root(self.name, options.root), self.layout, options.download))
-        self.check(listing)
-        self._listing = listing
-        train, val = listing.train, listing.val or listing.test
+        names, *lists = self.read(locate(chosen_root(self.name, options.root), self.layout, options.download))
+        train, test, val = map(Records.of, lists)
+        self.check(names, {"training": train, "test": test, "validation": val})
+        self._class_names = names
         if options.holdout:
             train, val = held_out(train, options.holdout, options.holdout_seed)
-        sources = {"train": train, "val": val, "test": listing.test}
+        sources = {"train": train, "val": val if len(val) else test, "test": test}
         return Splits(**{part: self._images(self.source(records), part) for part, records in sources.items()})
 
-    def check(self, listing: Listing) -> None:
+    def check(self, class_names: list[str], parts: dict[str, Records]) -> None:
         """Raise DataError for lists and files that do not go together."""
-        check(listing)
+        check_labels(class_names, parts)
+        for part, records in parts.items():
+            check_files(part, records)
 
-    def source(self, records: Sequence[Record]) -> Source:
+    def source(self, records: Records) -> Source:
         """The images of ``records``."""
         return FileSource(records, self.options.decode_backend)
 
@@ -102,32 +102,65 @@ class FileDataModule(ImageDataModule):
         return AugmentedImages(source, transform, options.seed)
 
 
-def held_out(records: Sequence[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
+def held_out(records: Records, fraction: float, seed: int) -> tuple[Records, Records]:
     """Two parts of ``records``, the second with ``fraction`` of each class."""
-    labels = np.array([record.label for record in records])
-    parts = stratified_split(labels, (1 - fraction, fraction), seed)
-    train, val = ([records[position] for position in part] for part in parts)
-    return train, val
+    train, val = stratified_split(records.labels, (1 - fraction, fraction), seed)
+    return records.select(train), records.select(val)
 
 
-def check(listing: Listing) -> None:
-    """Raise DataError for an empty class, a label that is out of range or an image that is not there."""
-    classes = len(listing.class_names)
-    for part, records in (("training", listing.train), ("validation", listing.val), ("test", listing.test)):
-        wrong = [record for record in records if not 0 <= record.label < classes]
-        if wrong:
+def check_labels(class_names: list[str], parts: dict[str, Records]) -> None:
+    """Raise DataError for a label that is out of range, a class without training images or a single class."""
+    classes = len(class_names)
+    for part, records in parts.items():
+        wrong = np.flatnonzero((records.labels < 0) | (records.labels >= classes))
+        if len(wrong):
+            path, label, _ = records[wrong[0]]
             raise DataError(
-                f"the {part} list gives {wrong[0].path} the label {wrong[0].label}, counted from 0, and there are "
-                f"{classes} classes; restore the lists from the archive"
+                f"the {part} list gives {path} the label {label}, counted from 0, and there are {classes} classes; "
+                "restore the lists from the archive"
             )
-        missing = [record.path for record in records if not record.path.exists()]
-        if missing:
-            named = ", ".join(map(str, missing[:3])) + (", ..." if len(missing) > 3 else "")
-            raise DataError(f"{len(missing)} of {len(records)} {part} images are not there: {named}; restore them")
-    empty = sorted(set(range(classes)) - {record.label for record in listing.train})
+    empty = sorted(set(range(classes)) - set(np.unique(parts["training"].labels).tolist()))
     if empty:
-        names = ", ".join(listing.class_names[label] for label in empty[:5])
+        names = ", ".join(class_names[label] for label in empty[:5]) + (", ..." if len(empty) > 5 else "")
         raise DataError(f"{len(empty)} of {classes} classes have no training image: {names}; restore them")
+    if classes < 2:
+        raise DataError(
+            f"there is one class only, '{class_names[0]}', and nothing to tell it from; check data.root"
+            if classes
+            else "the lists are empty; restore them from the archive"
+        )
+
+
+def check_files(part: str, records: Records) -> None:
+    """Raise DataError for images that are not there, by one look into each folder and not at each file."""
+    there: dict[str, set[str]] = {}
+    missing = []
+    for path in records.paths():
+        folder, name = os.path.split(path)
+        if folder not in there:
+            there[folder] = _files(folder)
+        if name not in there[folder]:
+            missing.append(path)
+    if missing:
+        named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise DataError(f"{len(missing)} of {len(records)} {part} images are not there: {named}; restore them")
+
+
+def _files(folder: str) -> set[str]:
+    if not os.path.isdir(folder):
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if not entry.is_symlink() or os.path.exists(entry.path)}
+
+
+@contextmanager
+def parsing(file: Path) -> Iterator[None]:
+    """Make a DataError that names the list ``file`` of whatever its contents lead to."""
+    try:
+        yield
+    except (KeyError, ValueError, IndexError, TypeError, OverflowError) as error:
+        reason = f"unknown entry {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"the list {file} is not as it was published ({reason}); restore it from the archive") from None
 
 
 def lines(file: Path) -> list[str]:
@@ -138,6 +171,16 @@ def lines(file: Path) -> list[str]:
         raise DataError(f"the list {file} cannot be read ({error}); restore it from the archive") from None
 
 
-def by_id(file: Path) -> dict[str, str]:
-    """Lines "ID VALUE" of a list."""
-    return dict(line.split(maxsplit=1) for line in lines(file))
+def by_id(file: Path, ids: dict[str, str] | None = None) -> dict[str, str]:
+    """Lines "ID VALUE" of a list. Raises DataError if its IDs are others than those of ``ids``."""
+    with parsing(file):
+        found: dict[str, str] = dict(line.split(maxsplit=1) for line in lines(file))  # type: ignore[misc]
+        odd = [] if ids is None else sorted(found.keys() ^ ids.keys())
+        if odd:
+            raise ValueError(f"it and the other lists differ in {len(odd)} numbers: {', '.join(odd[:3])}")
+    return found
+
+
+def in_order(names: dict[int, str]) -> list[str]:
+    """Names of classes by label, "?" for a label that has none."""
+    return [names.get(label, "?") for label in range(max(names, default=-1) + 1)]
