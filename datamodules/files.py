@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from datamodules.augmented import AugmentedImages, FileSource, Source
 from datamodules.base import ImageDataModule
+from datamodules.checks import check_files, check_labels
 from datamodules.location import Layout, chosen_root, locate
 from datamodules.options import FileOptions
 from datamodules.preprocessing import Preprocessing
@@ -106,81 +103,3 @@ def held_out(records: Records, fraction: float, seed: int) -> tuple[Records, Rec
     """Two parts of ``records``, the second with ``fraction`` of each class."""
     train, val = stratified_split(records.labels, (1 - fraction, fraction), seed)
     return records.select(train), records.select(val)
-
-
-def check_labels(class_names: list[str], parts: dict[str, Records]) -> None:
-    """Raise DataError for a label that is out of range, a class without training images or a single class."""
-    classes = len(class_names)
-    for part, records in parts.items():
-        wrong = np.flatnonzero((records.labels < 0) | (records.labels >= classes))
-        if len(wrong):
-            path, label, _ = records[wrong[0]]
-            raise DataError(
-                f"the {part} list gives {path} the label {label}, counted from 0, and there are {classes} classes; "
-                "restore the lists from the archive"
-            )
-    empty = sorted(set(range(classes)) - set(np.unique(parts["training"].labels).tolist()))
-    if empty:
-        names = ", ".join(class_names[label] for label in empty[:5]) + (", ..." if len(empty) > 5 else "")
-        raise DataError(f"{len(empty)} of {classes} classes have no training image: {names}; restore them")
-    if classes < 2:
-        raise DataError(
-            f"there is one class only, '{class_names[0]}', and nothing to tell it from; check data.root"
-            if classes
-            else "the lists are empty; restore them from the archive"
-        )
-
-
-def check_files(part: str, records: Records) -> None:
-    """Raise DataError for images that are not there, by one look into each folder and not at each file."""
-    there: dict[str, set[str]] = {}
-    missing = []
-    for path in records.paths():
-        folder, name = os.path.split(path)
-        if folder not in there:
-            there[folder] = _files(folder)
-        if name not in there[folder]:
-            missing.append(path)
-    if missing:
-        named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        raise DataError(f"{len(missing)} of {len(records)} {part} images are not there: {named}; restore them")
-
-
-def _files(folder: str) -> set[str]:
-    if not os.path.isdir(folder):
-        return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if not entry.is_symlink() or os.path.exists(entry.path)}
-
-
-@contextmanager
-def parsing(file: Path) -> Iterator[None]:
-    """Make a DataError that names the list ``file`` of whatever its contents lead to."""
-    try:
-        yield
-    except (KeyError, ValueError, IndexError, TypeError, OverflowError) as error:
-        reason = f"unknown entry {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"the list {file} is not as it was published ({reason}); restore it from the archive") from None
-
-
-def lines(file: Path) -> list[str]:
-    """Lines of a list, without empty ones. Raises DataError if it cannot be read."""
-    try:
-        return [line.strip() for line in file.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the list {file} cannot be read ({error}); restore it from the archive") from None
-
-
-def by_id(file: Path, ids: dict[str, str] | None = None) -> dict[str, str]:
-    """Lines "ID VALUE" of a list. Raises DataError if its IDs are others than those of ``ids``."""
-    with parsing(file):
-        found: dict[str, str] = dict(line.split(maxsplit=1) for line in lines(file))  # type: ignore[misc]
-        odd = [] if ids is None else sorted(found.keys() ^ ids.keys())
-        if odd:
-            raise ValueError(f"it and the other lists differ in {len(odd)} numbers: {', '.join(odd[:3])}")
-    return found
-
-
-def in_order(names: dict[int, str]) -> list[str]:
-    """Names of classes by label, "?" for a label that has none."""
-    return [names.get(label, "?") for label in range(max(names, default=-1) + 1)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datamodules.files import FileDataModule, Listing, lines, parsing
+from datamodules.files import FileDataModule, Listing
+from datamodules.lists import lines, parsing
 from datamodules.location import Archive, Layout
 from datamodules.options import AircraftOptions
 from datamodules.records import Record

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.files import FileDataModule, Listing, parsing
+from datamodules.files import FileDataModule, Listing
+from datamodules.lists import parsing
 from datamodules.location import Archive, Layout
 from datamodules.matlab import load
 from datamodules.records import Record

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datamodules.files import FileDataModule, Listing, by_id, parsing
+from datamodules.files import FileDataModule, Listing
+from datamodules.lists import by_id, parsing
 from datamodules.location import Archive, Layout
 from datamodules.records import Record
 

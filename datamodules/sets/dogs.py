@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from datamodules.files import FileDataModule, Listing, in_order, parsing
+from datamodules.files import FileDataModule, Listing
+from datamodules.lists import in_order, parsing
 from datamodules.location import Archive, Layout
 from datamodules.matlab import load
 from datamodules.options import DogsOptions
