@@ -80,6 +80,11 @@ class FileDataModule(ImageDataModule):
         self._class_names = names
         if options.holdout:
             train, val = held_out(train, options.holdout, options.holdout_seed)
+            if not len(val) or not len(train):
+                raise DataError(
+                    f"data.holdout={options.holdout} holds out {len(val)} images of {len(val) + len(train)}, because "
+                    "classes are divided one by one; choose another fraction"
+                )
         sources = {"train": train, "val": val if len(val) else test, "test": test}
         return Splits(**{part: self._images(self.source(records), part) for part, records in sources.items()})
 

@@ -36,12 +36,11 @@ class CIFAR10DataModule(FileDataModule):
         for part in ("train", "test"):
             try:
                 stored = self.reader(root, train=part == "train")
-            except (RuntimeError, OSError) as error:
+            except (RuntimeError, OSError):
                 folder = root / self.reader.base_folder
-                reason = str(error).split("\n")[0].rstrip(".")
                 raise DataError(
-                    f"{folder} is incomplete or damaged ({reason}); delete the folder, and restore it from the archive "
-                    "or with data.download=true"
+                    f"{folder} lacks a file, or one has another MD5 sum than was published; delete the folder, and "
+                    "restore it from the archive or with data.download=true"
                 ) from None
             self._pixels[part] = torch.from_numpy(stored.data).permute(0, 3, 1, 2)
             parts.append([Record(Path(part, str(position)), label) for position, label in enumerate(stored.targets)])

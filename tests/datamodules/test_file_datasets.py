@@ -161,6 +161,11 @@ def test_holding_out_divides_the_training_images(name, copy):
     assert list(made(name, root, holdout=0.25, holdout_seed=1).splits.val.source.records) != val or name == "flowers"
 
 
+def test_holding_out_too_little(copy):
+    with pytest.raises(DataError, match=r"data.holdout=0.1 holds out 0 images of 12, .*choose another fraction"):
+        made("cub", copy("cub"), holdout=0.1)
+
+
 def test_the_environment_names_the_folder_of_all_datasets(tmp_path, monkeypatch):
     fabricate.pets(tmp_path / "pets")
     monkeypatch.setenv("GCP_DATA", str(tmp_path))
@@ -275,7 +280,7 @@ def test_a_truncated_image_is_named_when_it_is_met(name, share, backend, copy):
 def test_a_file_of_cifar_that_is_missing(copy):
     root = copy("cifar10")
     (root / "cifar-10-batches-py/data_batch_3").unlink()
-    with pytest.raises(DataError, match=r"cifar-10-batches-py is incomplete or damaged .*delete the folder"):
+    with pytest.raises(DataError, match=r"cifar-10-batches-py lacks a file, .*delete the folder"):
         made("cifar10", root)
 
 
