@@ -30,7 +30,7 @@ def lines(file: Path) -> list[str]:
 def by_id(file: Path, ids: dict[str, str] | None = None) -> dict[str, str]:
     """Lines "ID VALUE" of a list. Raises DataError if its IDs are others than those of ``ids``."""
     with parsing(file):
-        found: dict[str, str] = dict(line.split(maxsplit=1) for line in lines(file))  # type: ignore[misc]
+        found: dict[str, str] = dict(line.split(maxsplit=1) for line in lines(file))
         odd = [] if ids is None else sorted(found.keys() ^ ids.keys())
         if odd:
             raise ValueError(f"it and the other lists differ in {len(odd)} numbers: {', '.join(odd[:3])}")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 Box = tuple[int, int, int, int]
+Row = tuple[str, int, Box | None]
 
 
 class Record(NamedTuple):
@@ -34,11 +35,14 @@ class Records(Sequence[Record]):
     ImageNet's 1.3 million take 100 MB. As Python objects they would take six times that, and every loading process
     would come to have a copy of its own, because looking at an object writes its reference count.
 
+    Args:
+        records: records, or the same as tuples with the path as text.
+
     Attributes:
         labels: (N,) int64.
     """
 
-    def __init__(self, records: Iterable[Record]) -> None:
+    def __init__(self, records: Iterable[Record | Row]) -> None:
         names, ends, labels, boxes = bytearray(), array("q"), array("q"), array("q")
         boxed = array("b")
         for path, label, box in records:
@@ -54,7 +58,7 @@ class Records(Sequence[Record]):
         self._boxes = np.array(boxes, dtype=np.int64).reshape(-1, 4)
 
     @classmethod
-    def of(cls, records: Iterable[Record]) -> Records:
+    def of(cls, records: Iterable[Record | Row]) -> Records:
         """``records`` themselves, if they are of this kind."""
         return records if isinstance(records, cls) else cls(records)
 
@@ -62,10 +66,8 @@ class Records(Sequence[Record]):
         return len(self._ends)
 
     def __getitem__(self, position: int) -> Record:  # type: ignore[override]  # slices: see select
-        position = range(len(self))[position]  # negative ones; IndexError
-        row = self._box[position]
-        box: Box | None = None if row < 0 else tuple(self._boxes[row].tolist())
-        return Record(Path(self.path(position)), int(self.labels[position]), box)
+        path, label, box = self._row(range(len(self))[position])  # negative ones; IndexError
+        return Record(Path(path), label, box)
 
     def path(self, position: int) -> str:
         """The file at a position that is not negative."""
@@ -77,5 +79,10 @@ class Records(Sequence[Record]):
         return map(self.path, range(len(self)))
 
     def select(self, positions: np.ndarray) -> Records:
-        """Those at ``positions``."""
-        return Records(self[position] for position in positions)
+        """Those at ``positions``, which are not negative."""
+        return Records(map(self._row, positions.tolist()))
+
+    def _row(self, position: int) -> Row:
+        row = self._box[position]
+        box: Box | None = None if row < 0 else tuple(self._boxes[row].tolist())
+        return self.path(position), int(self.labels[position]), box

@@ -9,7 +9,7 @@ from torchvision.datasets import ImageFolder
 from datamodules.files import FileDataModule, Listing, held_out
 from datamodules.location import ANY, Layout
 from datamodules.options import FolderOptions
-from datamodules.records import Record, Records
+from datamodules.records import Records
 from gcp.errors import DataError
 
 
@@ -23,7 +23,7 @@ def read_tree(folder: Path) -> tuple[list[str], Records]:
     except (FileNotFoundError, OSError) as error:
         reason = str(error).split(" Supported")[0].rstrip(".")
         raise DataError(f"{folder} is no tree of images in a folder for each class: {reason}; mend it") from None
-    return tree.classes, Records(Record(Path(path), label) for path, label in tree.samples)
+    return tree.classes, Records((path, label, None) for path, label in tree.samples)
 
 
 def same_classes(expected: list[str], found: list[str], folder: Path) -> None:
