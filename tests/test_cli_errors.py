@@ -14,7 +14,7 @@ from tests.small import SMALL
 CASES = {
     "unknown method": (["method=pad"], "unknown method 'pad' (did you mean 'pade'?); available: average,"),
     "unknown backbone": (["backbone=resnet51"], "unknown backbone 'resnet51' (did you mean 'resnet50'?)"),
-    "unknown dataset": (["dataset=digit"], "unknown dataset 'digit' (did you mean 'digits'?); available: aircraft, cars"),
+    "unknown dataset": (["dataset=digit"], "unknown dataset 'digit' (did you mean 'digits'?); available: aircraft"),
     "misspelt option": (["method=taylor", "method.degre=5"], "unknown option method.degre (did you mean 'degree'?)"),
     "misspelt group": (["metod=pade"], "unknown option metod (did you mean 'method'?)"),
     "another method's option": (["method.degree=50"], "(degree is an option of taylor, mpa, mtp)"),
