@@ -9,6 +9,7 @@ import sys
 import tarfile
 import threading
 import time
+import urllib.request
 import zipfile
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -136,6 +137,7 @@ def served():
 def _no_proxy(monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # another test's, which knows the proxy, would be used again
 
 
 def test_a_download_goes_on_where_it_broke_off(served, tmp_path):
