@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.loader import ResumableLoader
+from datamodules.loader import ImageLoader, ResumableLoader
 from datamodules.options import DataOptions
 from datamodules.preprocessing import Preprocessing
 from datamodules.sampler import EpochSampler
@@ -107,7 +107,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         return self._eval_loader(self.splits.test)
 
     def _eval_loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
-        return DataLoader(dataset, self.options.eval_batch_size or self.options.batch_size, **self._loading())
+        return ImageLoader(dataset, self.options.eval_batch_size or self.options.batch_size, **self._loading())
 
     def _loading(self) -> dict[str, Any]:
         workers = self.options.num_workers
