@@ -74,6 +74,9 @@ class RunOptions(Options):
         "new: take all but the classifier from a published checkpoint, for other classes",
         choices=("load", "new"),
     )
+    threads: int | None = option(
+        None, "threads of torch on the CPU, on which the last digits of results depend; none: torch decides", minimum=1
+    )
     plugins: list[str] = option([], "your own modules that register methods, backbones or datasets")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from datamodules.base import ImageDataModule
@@ -23,7 +24,9 @@ from gcp.options import make_options
 from gcp.registry import resolve
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint
 from lightning_modules.callbacks.method_switch import MethodSwitch
+from lightning_modules.checkpoint_files import AtomicCheckpointIO
 from lightning_modules.classifier import Classifier
+from lightning_modules.distributed.ranks import under_slurm
 from lightning_modules.restore import read
 from lightning_modules.run import Run
 from lightning_modules.settings.callbacks import CallbackOptions
@@ -79,7 +82,8 @@ def preprocessing_of(run: Run, checkpoint: dict[str, Any]) -> Preprocessing:
 
 def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     """Lightning's Trainer with the run's loggers and progress bars, writing into the run directory only."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # in-memory data needs none
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run directory that is resumed
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")
@@ -89,9 +93,13 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
         warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is frozen is
     bars: list[Callback] = [RichProgressBar()] if callback_options(run).progress_bar else []
     loggers = build_loggers(run)
+    options = dict(run.config["trainer"])
+    requeue = options.pop("requeue", True)
     try:
         return pl.Trainer(
-            **run.config["trainer"],
+            **options,
+            plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=requeue)] if under_slurm() else [])],
+            use_distributed_sampler=False,  # the data modules share the images out
             default_root_dir=run.directory,
             logger=loggers,
             callbacks=[*callbacks, *bars],
@@ -99,7 +107,7 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
             enable_checkpointing=bool(callbacks),
             enable_model_summary=False,
         )
-    except (ValueError, MisconfigurationException) as error:
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise OptionError(f"the trainer refuses its options: {error}") from error
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
+from lightning_modules.distributed.processes import processes
 from lightning_modules.modes.building import (
     build_classifier,
     build_data,
@@ -28,6 +29,7 @@ def run(run: Run, summary: Summary) -> None:
     load_checkpoint(module, run)
     trainer = build_trainer(run, callbacks=[])
     summary.update(params=count_parameters(module), ckpt_path=str(path))
-    test_network(trainer, module, data, summary)
+    with processes(trainer, run, summary.failed):
+        test_network(trainer, module, data, summary)
     if trainer.is_global_zero:
         show(run, summary)
