@@ -47,6 +47,7 @@ OVERLAYS = {
     "recipe": "whole experiments",
     "sweep": "several runs",
     "debug": "short runs that find mistakes",
+    "launcher": "where the jobs of a sweep run",
 }
 
 

@@ -1,4 +1,4 @@
-"""Names of the files in a run's ``checkpoints`` folder, and which of them a requeued job goes on from. Free of torch."""
+"""Names of a run's checkpoints, and which of them a requeued job goes on from. Free of torch."""
 
 from __future__ import annotations
 

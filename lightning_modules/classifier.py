@@ -126,9 +126,7 @@ class Classifier(pl.LightningModule):
         accuracy = self.accuracy[f"{stage}_"]
         accuracy(logits, labels)
         training = stage == "train"
-        mean_loss = self.mean_loss[
-            f"{stage}_"
-        ]  # exact over uneven shares, where Lightning's sync_dist rounds the weights
+        mean_loss = self.mean_loss[f"{stage}_"]  # exact over uneven shares: Lightning's sync_dist rounds the weights
         mean_loss(loss.detach(), len(images))
         self.log(f"{stage}/loss", mean_loss, on_step=training, on_epoch=True, prog_bar=True)
         self.log_dict(accuracy, on_step=False, on_epoch=True, prog_bar=True)
