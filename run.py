@@ -21,6 +21,7 @@ from conf.messages import sentence
 from conf.options import check
 from conf.overlays import names_set_by
 from conf.schema import GROUPS, HERE, OVERLAYS, SECTIONS, register
+from conf.sweeper import register_sweeper
 from gcp.errors import GCPError, MissingDependencyError
 from lightning_modules.checkpoint_names import requeued
 from lightning_modules.distributed.ranks import is_main_process
@@ -42,6 +43,7 @@ def main() -> None:
             show()
             return
         register()
+        register_sweeper()
         with shared_start():
             _compose_and_run()
     except (GCPError, HydraException, OmegaConfBaseException) as error:
@@ -95,7 +97,8 @@ def run_job(config: DictConfig, hydra_config: DictConfig) -> None:
             run = restored(run, hydra_config)
             summary.update(method=run.method, backbone=run.backbone, dataset=run.dataset, seed=run.seed)
         saved = directory / "config.yaml"
-        if is_main_process() and (plain["mode"] == "fit" or not saved.exists()):
+        writes = is_main_process() and plain["mode"] != "report"
+        if writes and (plain["mode"] == "fit" or not saved.exists()):
             OmegaConf.save(OmegaConf.create(run.config), saved)
         with torch_threads(plain["threads"]):
             import_module(f"lightning_modules.modes.{plain['mode']}").run(run, summary)
@@ -113,7 +116,9 @@ def restored(run: Run, hydra_config: DictConfig) -> Run:
 
 def _options_named(key: str, run: Run, hydra_config: DictConfig) -> list[str]:
     """Dotted names of the options an argument sets: ``method`` stands for its name, an overlay for what it holds."""
-    if key in SECTIONS:  # trainer=ddp: what any file of its group sets, so that trainer=default takes it back
+    if (
+        key in SECTIONS and key not in OVERLAYS
+    ):  # trainer=ddp: what any file of its group sets, so that trainer=default takes it back
         files = sorted((HERE / key).glob("*.yaml"))
         return sorted({f"{key}.{name}" for file in files for name in names_set_by(key, file.stem)})
     if key not in OVERLAYS:

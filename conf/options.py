@@ -11,6 +11,8 @@ from conf.schema import GROUPS, SECTIONS, RunOptions
 from gcp.errors import OptionError
 from gcp.options import Options, make_options, option_names
 
+WITHOUT_CHECKPOINT = ("fit", "report")  # modes that need none
+
 
 def check(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain values, every option checked against its range.
@@ -20,7 +22,9 @@ def check(config: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     _build("", RunOptions, {name: plain[name] for name in option_names(RunOptions)})
-    if plain["mode"] != "fit" and plain["ckpt_path"] is None:
+    if plain["mode"] == "report" and plain["path"] is None:
+        raise OptionError("mode=report needs path: a folder that holds run directories")
+    if plain["mode"] not in WITHOUT_CHECKPOINT and plain["ckpt_path"] is None:
         raise OptionError(f"mode={plain['mode']} needs ckpt_path: a checkpoint, a run directory, or last")
     if plain["mode"] == "predict" and plain["data"]["path"] is None:
         raise OptionError("mode=predict needs data.path: an image, or a folder of images")

@@ -18,11 +18,13 @@ from lightning_modules.settings.export import ExportOptions
 from lightning_modules.settings.loggers import LOGGERS
 from lightning_modules.settings.optimizers import OPTIMIZERS
 from lightning_modules.settings.schedules import SCHEDULES
+from lightning_modules.settings.sweep import SweepOptions
 from lightning_modules.settings.switch import SwitchOptions
 from lightning_modules.settings.trainer import TrainerOptions
+from lightning_modules.settings.training import TrainingOptions
 
 HERE = Path(__file__).parent
-MODES = ("fit", "test", "export", "predict")
+MODES = ("fit", "test", "export", "predict", "report")
 
 # Group of the command line, section of the configuration it fills, and the registry its names come from.
 GROUPS: dict[str, tuple[str, Any]] = {
@@ -38,9 +40,11 @@ ADDED_TYPES: dict[str, Any] = {"hidden": list[int] | None}
 # Sections with one option class each.
 SECTIONS: dict[str, type[Options]] = {
     "trainer": TrainerOptions,
+    "training": TrainingOptions,
     "callbacks": CallbackOptions,
     "switch": SwitchOptions,
     "export": ExportOptions,
+    "sweep": SweepOptions,
 }
 # Groups whose files lie over the others, and what they are for.
 OVERLAYS = {
@@ -58,7 +62,7 @@ class RunOptions(Options):
     mode: str = option(
         "fit",
         "fit: train, then test the best checkpoint; of ckpt_path: test; export: a file that runs without this project; "
-        "predict: classify the images of data.path",
+        "predict: classify the images of data.path; report: compare the runs in path",
         choices=MODES,
     )
     seed: int = option(0, "seed of every random generator", minimum=0)
@@ -78,6 +82,8 @@ class RunOptions(Options):
     threads: int | None = option(
         None, "threads of torch on the CPU, on which the last digits of results depend; none: torch decides", minimum=1
     )
+    compile: bool = option(False, "torch.compile the network for training: minutes at first, then faster steps")
+    path: str | None = option(None, "folder, or several with commas between, whose runs mode=report compares")
     plugins: list[str] = option([], "your own modules that register methods, backbones or datasets")
 
 

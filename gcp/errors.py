@@ -67,3 +67,7 @@ class DecompositionError(SampleError):
 
 class DomainError(SampleError, ValueError):
     """A matrix outside the domain of a spectral function; ``samples`` are positions in the flattened batch."""
+
+
+class SweepFailedError(GCPError, RuntimeError):
+    """A sweep some of whose jobs failed; the others have finished."""

@@ -17,14 +17,17 @@ from gcp.model import create_model
 from gcp.options import make_options
 from gcp.registry import Registry, resolve
 from gcp.spectral.failures import FAILURES
+from lightning_modules.optimisation.mixing import Mixing
+from lightning_modules.optimisation.schedules import schedule
 from lightning_modules.settings.entry import Entry
 from lightning_modules.settings.optimizers import OPTIMIZERS
 from lightning_modules.settings.schedules import SCHEDULES
+from lightning_modules.settings.training import TrainingOptions
 
 if TYPE_CHECKING:
     from datamodules.pictures import PictureBatch
 
-STAGES = ("train", "val", "test")
+STAGES = ("train", "val", "test", "test_final")
 
 
 class Classifier(pl.LightningModule):
@@ -39,6 +42,12 @@ class Classifier(pl.LightningModule):
         num_classes: number of classes, at least 2.
         optimizer: ``name`` and options, see `lightning_modules.settings`.
         schedule: ``name`` and options.
+        training: options of the loss and of mixed images, see `TrainingOptions`.
+        seed: seed of how images are mixed.
+
+    Attributes:
+        test_stage: section the metrics of testing are logged under: "test", or "test_final" for the last epoch's
+            weights where others are the best.
 
     Raises:
         UnknownNameError, OptionError, WeightsError: see `gcp.create_model`.
@@ -51,6 +60,8 @@ class Classifier(pl.LightningModule):
         num_classes: int,
         optimizer: Mapping[str, Any],
         schedule: Mapping[str, Any],
+        training: Mapping[str, Any] | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
@@ -63,7 +74,11 @@ class Classifier(pl.LightningModule):
             backbone_options=backbone_options,
             **method_options,
         )
+        options = make_options(TrainingOptions, training or {}, "section 'training'")
         self.loss = nn.CrossEntropyLoss()
+        self.training_loss = nn.CrossEntropyLoss(label_smoothing=options.label_smoothing)
+        self.mixing = Mixing(options, num_classes, seed)
+        self.test_stage = "test"
         accuracy = MetricCollection(
             {f"acc{k}": MulticlassAccuracy(num_classes, top_k=min(k, num_classes), average="micro") for k in (1, 5)}
         )
@@ -76,16 +91,22 @@ class Classifier(pl.LightningModule):
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Loss of a training batch."""
-        return self._step(batch, batch_idx, "train")
+        """Loss of a training batch, with smoothed labels and mixed images where asked for.
+
+        The accuracy of mixed images is against the label with the larger share.
+        """
+        images, labels = self.mixing(*batch, self.current_epoch, batch_idx, self.global_rank)
+        loss, _ = self._step((images, labels), batch_idx, "train")
+        return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Metrics of a validation batch."""
         self._step(batch, batch_idx, "val")
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Metrics of a test batch."""
-        self._step(batch, batch_idx, "test")
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Metrics of a test batch; gives callbacks its logits (B, num_classes) and labels (B,)."""
+        _, logits = self._step(batch, batch_idx, self.test_stage)
+        return {"logits": logits, "labels": batch[1]}
 
     def predict_step(self, batch: PictureBatch, batch_idx: int) -> tuple[Tensor, PictureBatch]:
         """Probabilities (n, num_classes) of the pictures that could be read, and their files."""
@@ -111,26 +132,36 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimizer and schedule, both by name."""
-        optimizer = _build(OPTIMIZERS, self.hparams["optimizer"], self.model)
-        return {"optimizer": optimizer, "lr_scheduler": _build(SCHEDULES, self.hparams["schedule"], optimizer)}
+        build, options = _named(OPTIMIZERS, self.hparams["optimizer"])
+        optimizer = build(self.model, options)
+        factor, options = _named(SCHEDULES, self.hparams["schedule"])
+        epochs = None if self._trainer is None else self.trainer.max_epochs
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": schedule(optimizer, factor, options, epochs, self._steps_per_epoch),
+        }
 
-    def _step(self, batch: tuple[Tensor, Tensor], batch_idx: int, stage: str) -> Tensor:
-        images, labels = batch
+    def _steps_per_epoch(self) -> int:
+        return int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1)
+
+    def _step(self, batch: tuple[Tensor, Tensor], batch_idx: int, stage: str) -> tuple[Tensor, Tensor]:
+        """Loss and logits."""
+        images, targets = batch
+        training = stage == "train"
         try:
             logits = self._logits(images)
-            loss: Tensor = self.loss(logits, labels)
+            loss: Tensor = (self.training_loss if training else self.loss)(logits, targets)
             if not torch.isfinite(loss):
                 raise NonFiniteError("the loss is NaN or infinite")
         except NonFiniteError as error:
             raise self._located(error, images, batch_idx, stage) from error
         accuracy = self.accuracy[f"{stage}_"]
-        accuracy(logits, labels)
-        training = stage == "train"
+        accuracy(logits, targets if targets.dim() == 1 else targets.argmax(1))
         mean_loss = self.mean_loss[f"{stage}_"]  # exact over uneven shares: Lightning's sync_dist rounds the weights
         mean_loss(loss.detach(), len(images))
         self.log(f"{stage}/loss", mean_loss, on_step=training, on_epoch=True, prog_bar=True)
         self.log_dict(accuracy, on_step=False, on_epoch=True, prog_bar=True)
-        return loss
+        return loss, logits
 
     def _logits(self, images: Tensor) -> Tensor:
         """(B, num_classes) from (B, 3, H, W), or from K views of each image, (B, K, 3, H, W), averaged."""
@@ -156,7 +187,8 @@ class Classifier(pl.LightningModule):
         return NonFiniteError(f"{error} in {where}; {cause}", error.samples or tuple(bad))
 
 
-def _build(registry: Registry[Entry], config: Mapping[str, Any], subject: object) -> Any:
+def _named(registry: Registry[Entry], config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What builds the entry that ``config`` names, and its options."""
     values = dict(config)
     entry = registry.get(values.pop("name"))
-    return resolve(entry.build)(subject, make_options(entry.options, values, f"{registry.kind} '{entry.name}'"))
+    return resolve(entry.build), make_options(entry.options, values, f"{registry.kind} '{entry.name}'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from gcp.errors import GCPError
 from lightning_modules.distributed.ranks import is_main_process
 from lightning_modules.summary import Summary
+
+TRACEBACK = "error.txt"
 
 
 class InterruptedRunError(GCPError):
@@ -43,6 +46,8 @@ def job(directory: Path, **facts: Any) -> Iterator[Summary]:
         exit_code = 0
     except BaseException as error:
         summary.failed(error)
+        if isinstance(error, Exception) and not isinstance(error, GCPError):  # no sentence: the place says more
+            (directory / TRACEBACK).write_text(traceback.format_exc())
         raise
     finally:
         signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves Ctrl-C ignored after an interruption

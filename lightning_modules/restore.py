@@ -19,9 +19,11 @@ from lightning_modules.switching import as_saved
 
 # Sections an override may not contradict: the network, and when training goes on also what the optimizer's state holds.
 NETWORK = ("method", "backbone", "data.name")
-TRAINING = ("optimizer", "schedule", "seed")
+TRAINING = ("optimizer", "schedule", "training", "seed")
 # Sections that are the new run's own.
-OWN = ("mode", "ckpt_path", "ckpt_triangle", "ckpt_classifier", "plugins", "threads", "logger", "export")
+OWN = (
+    "mode", "ckpt_path", "ckpt_triangle", "ckpt_classifier", "plugins", "threads", "logger", "export", "sweep", "path",
+)  # fmt: skip
 
 
 def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path = Path("outputs")) -> Run:

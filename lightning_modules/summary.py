@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = "summary.json"
+RUNNING, OK, FAILED = "running", "ok", "failed"
 
 
 class Summary:
@@ -37,7 +38,7 @@ class Summary:
             "test/loss": None,
             **earlier,  # a run that goes on in its own directory, or is tested there, keeps what it knew
             **facts,
-            "status": "running",
+            "status": RUNNING,
             "error": None,
             "started": _now(),
             "ended": None,
@@ -51,12 +52,12 @@ class Summary:
 
     def ok(self) -> None:
         """The run ended well."""
-        self.update(status="ok", ended=_now())
+        self.update(status=OK, ended=_now())
 
     def failed(self, error: BaseException | str) -> None:
         """The run ended with an error."""
         text = str(error) or type(error).__name__
-        self.update(status="failed", error=text, ended=_now())
+        self.update(status=FAILED, error=text, ended=_now())
 
     def _write(self) -> None:
         if not self.write:
@@ -65,6 +66,15 @@ class Summary:
         partial = self.path.with_suffix(".tmp")
         partial.write_text(json.dumps(self.fields, indent=2) + "\n")
         os.replace(partial, self.path)  # a reader never sees half a file
+
+
+def read_summary(directory: Path) -> dict[str, Any]:
+    """The summary in a run directory; empty if there is none."""
+    try:
+        summary: dict[str, Any] = json.loads((directory / FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return summary
 
 
 def _now() -> str:

@@ -37,6 +37,16 @@ CASES = {
     "unknown weights": (["backbone=resnet18", "backbone.weights=V9"], "resnet18 has no weights 'V9'"),
     "missing plugin": (["plugins=[no_such_module]"], "plugin 'no_such_module' cannot be imported"),
     "not an override": (["pade"], "cannot read the argument 'pade'"),
+    "unknown torch optimizer": (
+        ["optimizer=torch", "optimizer.cls=Adamm"],
+        "no optimizer 'Adamm' (did you mean 'Adam'?)",
+    ),
+    "unknown argument": (
+        ["optimizer=torch", "optimizer.cls=RMSprop", "optimizer.arguments.alfa=0.9"],
+        "torch.optim.RMSprop has no argument 'alfa' (did you mean 'alpha'?)",
+    ),
+    "switch without milestones": (["switch.to=newton", "schedule=cosine"], "set schedule=step and schedule.milestones"),
+    "long warm-up": (["schedule.warmup_epochs=15"], "schedule.warmup_epochs=15 leaves nothing of a training of 15"),
     "unknown accelerator": (["trainer.accelerator=quantum"], "the trainer refuses its options"),
 }
 

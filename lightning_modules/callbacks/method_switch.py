@@ -33,8 +33,8 @@ def due_epoch(options: SwitchOptions, schedule: Mapping[str, Any]) -> int | None
     milestones = schedule.get("milestones")
     if not milestones:
         raise OptionError(
-            "switch.at=last_decay needs a schedule with milestones, and there are none; set schedule.milestones, or "
-            "switch.at=epoch"
+            "switch.at=last_decay needs a schedule with milestones, and there are none; set schedule=step and "
+            "schedule.milestones, or switch.at=epoch"
         )
     return int(max(milestones))
 

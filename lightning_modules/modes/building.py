@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, RichProgressBar
+from pytorch_lightning.accelerators import CPUAccelerator
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -22,6 +24,7 @@ from gcp.checkpoints.loading import load_reference_checkpoint
 from gcp.errors import CheckpointError, DataError, OptionError
 from gcp.options import make_options
 from gcp.registry import resolve
+from lightning_modules.callbacks.averaging import Averaging
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint
 from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.checkpoint_files import AtomicCheckpointIO
@@ -32,6 +35,7 @@ from lightning_modules.run import Run
 from lightning_modules.settings.callbacks import CallbackOptions
 from lightning_modules.settings.loggers import LOGGERS
 from lightning_modules.settings.switch import SwitchOptions
+from lightning_modules.settings.training import TrainingOptions
 from lightning_modules.switching import method_in, set_method
 
 
@@ -80,6 +84,12 @@ def preprocessing_of(run: Run, checkpoint: dict[str, Any]) -> Preprocessing:
     return found
 
 
+def build_averaging(run: Run) -> list[Averaging]:
+    """The callback that averages weights, in a list that is empty if the run does not."""
+    options = make_options(TrainingOptions, run.config.get("training", {}), "section 'training'")
+    return [] if options.ema_decay is None else [Averaging(options.ema_decay)]
+
+
 def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     """Lightning's Trainer with the run's loggers and progress bars, writing into the run directory only."""
     for name in ("pytorch_lightning", "lightning_fabric"):
@@ -89,6 +99,7 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", ".*dirpath has changed.*")  # a resumed run keeps its own best in its own place
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between Lightning and torch
+    warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU.*")  # said below, once
     if run.config["backbone"].get("frozen"):
         warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is frozen is
     bars: list[Callback] = [RichProgressBar()] if callback_options(run).progress_bar else []
@@ -96,7 +107,7 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     options = dict(run.config["trainer"])
     requeue = options.pop("requeue", True)
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             **options,
             plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=requeue)] if under_slurm() else [])],
             use_distributed_sampler=False,  # the data modules share the images out
@@ -104,11 +115,14 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
             logger=loggers,
             callbacks=[*callbacks, *bars],
             enable_progress_bar=bool(bars),
-            enable_checkpointing=bool(callbacks),
+            enable_checkpointing=any(isinstance(each, ModelCheckpoint) for each in callbacks),
             enable_model_summary=False,
         )
     except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise OptionError(f"the trainer refuses its options: {error}") from error
+    if run.config["trainer"]["precision"] == "16-mixed" and isinstance(trainer.accelerator, CPUAccelerator):
+        print("trainer.precision=16-mixed is bf16-mixed on a CPU, which has no mixed float16", file=sys.stderr)
+    return trainer
 
 
 def build_loggers(run: Run) -> list[Logger]:
@@ -148,7 +162,12 @@ def build_switch(run: Run, module: Classifier) -> list[MethodSwitch]:
 
 def _classifier(run: Run, num_classes: int) -> Classifier:
     sections = ("backbone", "method", "optimizer", "schedule")
-    return Classifier(num_classes=num_classes, **{section: run.config[section] for section in sections})
+    return Classifier(
+        num_classes=num_classes,
+        training=run.config.get("training", {}),
+        seed=run.seed,
+        **{section: run.config[section] for section in sections},
+    )
 
 
 def load_weights(module: Classifier, checkpoint: dict[str, Any], path: Path) -> None:

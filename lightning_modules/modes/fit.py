@@ -1,4 +1,4 @@
-"""``mode=fit``: train, then test the best checkpoint."""
+"""``mode=fit``: train, then test the last weights and the best checkpoint."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelChec
 from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from datamodules.base import ImageDataModule
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint, best_checkpoint, last_checkpoints
+from lightning_modules.callbacks.confusion import Confusion
+from lightning_modules.callbacks.history import History
 from lightning_modules.callbacks.stopping import StopTogether
 from lightning_modules.callbacks.throughput import Throughput
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.processes import processes
 from lightning_modules.job import InterruptedRunError
 from lightning_modules.modes.building import (
+    build_averaging,
     build_classifier,
     build_data,
     build_switch,
@@ -27,7 +31,7 @@ from lightning_modules.modes.building import (
     load_weights,
 )
 from lightning_modules.modes.table import show
-from lightning_modules.modes.testing import test_network
+from lightning_modules.modes.testing import RESULTS, test_network
 from lightning_modules.restore import read
 from lightning_modules.run import Run
 from lightning_modules.summary import Summary
@@ -42,13 +46,17 @@ def run(run: Run, summary: Summary) -> None:
     if run.config["ckpt_path"] is not None:
         load_checkpoint(module, run)
     options = callback_options(run)
-    throughput = Throughput()
+    if run.config.get("compile"):
+        module.model.compile()  # in place: the names of the weights stay
+    throughput, history = Throughput(), History()
     best = best_checkpoint(run.directory / "checkpoints", options)
     last = last_checkpoints(run.directory / "checkpoints", options)
     stop = StopTogether()
     preprocessing = data.preprocessing and data.preprocessing.plain()
-    config = ConfigInCheckpoint(run.config, preprocessing)
-    callbacks: list[Callback] = [throughput, *switch, config, best, *last, stop]
+    callbacks: list[Callback] = [throughput, history, *switch, *build_averaging(run)]
+    if options.confusion_matrix:
+        callbacks.append(Confusion(run.directory, data.class_names))
+    callbacks += [ConfigInCheckpoint(run.config, preprocessing), best, *last, stop]
     if options.log_learning_rate:
         callbacks.append(LearningRateMonitor())
     trainer = build_trainer(run, callbacks)
@@ -62,11 +70,10 @@ def run(run: Run, summary: Summary) -> None:
                 train_seconds=throughput.seconds,
                 images_per_second=throughput.images_per_second,
                 **{"val/acc1": _accuracy(best, trainer)},
+                **history.facts(_epoch(best)),
                 **{name: value for each in switch for name, value in each.facts.items()},
             )
-        if best.best_model_path:
-            load_weights(module, read(Path(best.best_model_path)), Path(best.best_model_path))
-        test_network(trainer, module, data, summary)
+        _test(trainer, module, data, summary, best)
     if trainer.is_global_zero:
         show(run, summary)
 
@@ -83,6 +90,26 @@ def _fit(trainer: pl.Trainer, module: Classifier, data: pl.LightningDataModule, 
         if trainer.state.status != TrainerStatus.INTERRUPTED:
             raise
         raise InterruptedRunError(_how_to_resume(trainer, run), exit_code=130) from error
+
+
+def _epoch(best: ModelCheckpoint) -> int | None:
+    """The epoch, counted from 0, of the best checkpoint."""
+    return int(read(Path(best.best_model_path))["epoch"]) if best.best_model_path else None
+
+
+def _test(
+    trainer: pl.Trainer, module: Classifier, data: ImageDataModule, summary: Summary, best: ModelCheckpoint
+) -> None:
+    """Test the last weights, and the best ones if those are of an earlier epoch; else the results are the same."""
+    last_is_best = _epoch(best) in (None, trainer.current_epoch - 1)
+    if not last_is_best:
+        module.test_stage = "test_final"
+        test_network(trainer, module, data, summary)
+        module.test_stage = "test"
+        load_weights(module, read(Path(best.best_model_path)), Path(best.best_model_path))
+    test_network(trainer, module, data, summary)
+    if last_is_best:
+        summary.update(**{f"test_final/{name}": summary.fields[f"test/{name}"] for name in RESULTS})
 
 
 def _how_to_resume(trainer: pl.Trainer, run: Run) -> str:

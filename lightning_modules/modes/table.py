@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,8 +19,9 @@ def show(run: Run, summary: Summary) -> None:
         "method": _methods(run, fields.get("switch/epoch")),
         "parameters": _format(fields["params"], ",d"),
         "epochs": _format(fields["epochs"], "d"),
-        "validation accuracy": _format(fields["val/acc1"], ".2%"),
-        "test accuracy": _format(fields["test/acc1"], ".2%"),
+        "best epoch": _format(fields.get("best/epoch"), "d"),
+        "validation accuracy": _both(fields, "val/acc1", "final/val/acc1"),
+        "test accuracy": _both(fields, "test/acc1", "test_final/acc1"),
         "test accuracy, top 5": _format(fields["test/acc5"], ".2%"),
         "test loss": _format(fields["test/loss"], ".4f"),
         "training time": _format(fields["train_seconds"], ".1f", " s"),
@@ -43,6 +45,12 @@ def show_rows(run: Run, rows: Mapping[str, str | None]) -> None:
 def _methods(run: Run, switched: int | None) -> str:
     second = run.config.get("switch", {}).get("to")
     return run.method if second is None or switched is None else f"{run.method}, {second} from epoch {switched}"
+
+
+def _both(fields: Mapping[str, Any], best: str, final: str) -> str | None:
+    """Best and final accuracy, the latter where it is known."""
+    text, last = _format(fields[best], ".2%"), _format(fields.get(final), ".2%")
+    return text if text is None or last is None else f"{text}, after the last epoch {last}"
 
 
 def _format(value: float | None, pattern: str, unit: str = "") -> str | None:

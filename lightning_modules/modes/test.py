@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
+from lightning_modules.callbacks.confusion import Confusion
 from lightning_modules.distributed.processes import processes
 from lightning_modules.modes.building import (
     build_classifier,
     build_data,
     build_trainer,
+    callback_options,
     count_parameters,
     load_checkpoint,
 )
@@ -27,7 +29,8 @@ def run(run: Run, summary: Summary) -> None:
     data = build_data(run)
     module = build_classifier(run, data)
     load_checkpoint(module, run)
-    trainer = build_trainer(run, callbacks=[])
+    wanted = callback_options(run).confusion_matrix
+    trainer = build_trainer(run, [Confusion(run.directory, data.class_names)] if wanted else [])
     summary.update(params=count_parameters(module), ckpt_path=str(path))
     with processes(trainer, run, summary.failed):
         test_network(trainer, module, data, summary)

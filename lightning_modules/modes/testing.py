@@ -8,8 +8,11 @@ from datamodules.base import ImageDataModule
 from lightning_modules.classifier import Classifier
 from lightning_modules.summary import Summary
 
+RESULTS = ("acc1", "acc5", "loss")
+
 
 def test_network(trainer: pl.Trainer, module: Classifier, data: ImageDataModule, summary: Summary) -> None:
-    """Test the weights ``module`` holds now; the metrics go to the loggers and the summary."""
+    """Test the weights ``module`` holds now; the metrics go to the loggers and the summary, under its stage."""
     (metrics,) = trainer.test(module, datamodule=data, verbose=False)
-    summary.update(**{name: metrics.get(name) for name in ("test/acc1", "test/acc5", "test/loss")})
+    names = [f"{module.test_stage}/{name}" for name in RESULTS]
+    summary.update(**{name: metrics.get(name) for name in names})

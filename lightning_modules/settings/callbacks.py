@@ -18,3 +18,6 @@ class CallbackOptions(Options):
     )
     progress_bar: bool = option(True, "rich progress bars")
     log_learning_rate: bool = option(True, "write the learning rates to the loggers")
+    confusion_matrix: bool = option(
+        False, "after the test: per_class.csv, confusion_matrix.csv and confusion_matrix.png in the run directory"
+    )

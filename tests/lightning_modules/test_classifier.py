@@ -8,10 +8,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from gcp.errors import NonFiniteError, UnknownNameError
-from gcp.methods import list_methods
-from gcp.model import create_model
 from lightning_modules.classifier import Classifier
-from lightning_modules.optimisation import parameter_groups
 
 CLASSES = 7
 
@@ -51,18 +48,6 @@ def test_metrics_over_uneven_batches_equal_a_direct_computation(tmp_path):
     assert metrics["test/acc5"] == pytest.approx((top == labels[:, None]).any(1).double().mean().item(), abs=1e-6)
     # float32 sums in another order
     assert metrics["test/loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
-
-
-@pytest.mark.parametrize("method", list_methods())
-def test_three_groups_hold_every_parameter_once(method):
-    model = create_model("tiny", method, CLASSES, backbone_options={"width": 8})
-    groups = parameter_groups(model, lr=0.1, classifier_factor=5)
-    names = ["features", "representation", "classifier"]
-    expected = names if list(model.representation.parameters()) else ["features", "classifier"]
-    assert [group["name"] for group in groups] == expected
-    assert [group["lr"] for group in groups] == [0.5 if name == "classifier" else 0.1 for name in expected]
-    assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in model.parameters()}
-    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
 def test_the_schedule_drops_the_rate_after_its_milestone(tmp_path):

@@ -1,0 +1,184 @@
+"""The sweeper: every combination of values, whatever becomes of the single jobs, and a report at the end."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from conf.messages import sentence
+from gcp.errors import GCPError, SweepFailedError
+from lightning_modules.summary import OK, RUNNING, Summary, read_summary
+
+SPECIAL = re.compile(r"[^\w.=+-]+")  # not in names of directories
+TASK = Path(".hydra/overrides.yaml")  # where Hydra notes what a job was asked for
+NEUTRAL = ("sweep.", "ckpt_path=", "trainer.devices=", "callbacks.progress_bar=")  # change nothing of what a job is
+
+
+@dataclass
+class Job:
+    """One job of a sweep.
+
+    Attributes:
+        overrides: the arguments it was asked for with.
+        name: its directory within the sweep's; empty until it has one.
+        ckpt: the checkpoint an earlier attempt left, to go on from.
+    """
+
+    overrides: list[str]
+    name: str = ""
+    ckpt: Path | None = None
+
+
+class ResumableSweeper(Sweeper):
+    """Hydra's basic sweeper, but for failures and repetition.
+
+    A job that cannot be composed, fails, or dies with its process is marked in its ``summary.json`` and the others go
+    on; the sweep as a whole fails at the end. With ``sweep.resume=true``, jobs that are finished in the same directory
+    are skipped and jobs that were interrupted go on from their last checkpoint. Works with every launcher.
+    """
+
+    def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
+        self.max_batch_size = max_batch_size
+        self.params = dict(params or {})
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra before `sweep`."""
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[Any]:
+        """Run all jobs, then report. Raises SweepFailedError if a job has failed."""
+        directory = Path(self.config.hydra.sweep.dir)
+        directory.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, directory / "multirun.yaml")
+        jobs = self._jobs(arguments)
+        pending = self._planned(jobs, directory)
+        try:
+            self._launch(pending, directory)
+        except (KeyboardInterrupt, SystemExit):
+            self._report(directory)
+            print(
+                f"the sweep was interrupted; go on with the same command, hydra.sweep.dir={directory} and "
+                "sweep.resume=true",
+                file=sys.stderr,
+            )
+            raise
+        self._report(directory)
+        failures = {job.name: error for job in jobs if (error := _error(directory / job.name)) is not None}
+        if failures:
+            for name, error in failures.items():
+                print(f"failed: {name}: {error.splitlines()[0]}", file=sys.stderr)
+            raise SweepFailedError(f"{len(failures)} of {len(jobs)} jobs failed, see above and {directory}")
+        return []
+
+    def _jobs(self, arguments: list[str]) -> list[Job]:
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*(f"{key}={values}" for key, values in self.params.items()), *arguments])
+        (combinations,) = BasicSweeper.split_arguments(overrides, None)
+        return [Job(list(each)) for each in combinations]
+
+    def _planned(self, jobs: list[Job], directory: Path) -> list[Job]:
+        """The jobs to launch, each with its directory; without those finished and those that cannot be composed."""
+        folders = [file.parent.parent for file in directory.glob(f"*/{TASK}")] if self.config.sweep.resume else []
+        earlier = {_identity(_asked(folder)): folder.name for folder in folders}
+        number = 1 + max((_number(path) for path in directory.iterdir()), default=-1)
+        pending = []
+        for job in jobs:
+            found = earlier.get(_identity(job.overrides))
+            if found is not None:
+                job.name = found
+                if read_summary(directory / found).get("status") == OK:
+                    continue
+                last = directory / found / "checkpoints" / "last.ckpt"
+                job.ckpt = last if last.exists() else None
+            else:
+                number += 1
+                if not self._place(job, number - 1, directory):
+                    continue
+            pending.append(job)
+        return pending
+
+    def _place(self, job: Job, number: int, directory: Path) -> bool:
+        """Give the job its directory. A job that cannot be composed has its failure noted there; false."""
+        try:
+            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job.overrides))
+            with open_dict(config):
+                config.hydra.job.num = number
+            job.name = str(config.hydra.sweep.subdir)
+            return True
+        except (HydraException, OmegaConfBaseException, GCPError) as error:
+            job.name = f"{number}-{SPECIAL.sub('_', '-'.join(job.overrides))}"[:80]
+            asked = dict(argument.split("=", 1) for argument in job.overrides if "=" in argument)
+            facts = {key: asked.get(key) for key in ("method", "backbone", "dataset", "seed")}
+            Summary(directory / job.name, **facts).failed(sentence(error))
+            (directory / job.name / TASK.parent).mkdir()
+            OmegaConf.save(OmegaConf.create(job.overrides), directory / job.name / TASK)
+            return False
+
+    def _launch(self, jobs: list[Job], directory: Path) -> None:
+        """Launch until every job has ended; what a dying process took with it is launched again, the culprit is not."""
+        while jobs:
+            before = len(jobs)
+            try:
+                self.launcher.launch([self._arguments(job, directory) for job in jobs], initial_job_idx=0)
+            except Exception as error:  # of the launcher: a process that was killed, a queue that refuses
+                reason = str(error).split("\n")[0] or type(error).__name__
+            else:
+                reason = "the process of the job ended without a word"
+            for job in jobs:
+                if read_summary(directory / job.name).get("status") == RUNNING:
+                    Summary(directory / job.name).failed(f"killed: {reason}")
+            jobs = [job for job in jobs if not read_summary(directory / job.name)]
+            if len(jobs) == before:
+                raise SweepFailedError(f"no job could be started: {reason}")
+
+    def _arguments(self, job: Job, directory: Path) -> list[str]:
+        resumed = [] if job.ckpt is None else [f"ckpt_path='{job.ckpt}'"]
+        return [*job.overrides, *resumed, f"hydra.sweep.subdir='{job.name}'"]
+
+    def _report(self, directory: Path) -> None:
+        if not self.config.sweep.report:
+            return
+        from lightning_modules.report.writing import write_report
+
+        write_report([directory], directory)
+
+
+def register_sweeper() -> None:
+    """Put the sweeper in the place of Hydra's basic one, because Hydra takes others from a package of its own only."""
+    basic = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
+    Plugins.instance().class_name_to_class[basic] = ResumableSweeper
+
+
+def _asked(directory: Path) -> list[str]:
+    file = directory / TASK
+    return [str(override) for override in OmegaConf.load(file)] if file.exists() else []
+
+
+def _identity(overrides: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted(each for each in overrides if not each.startswith(NEUTRAL)))
+
+
+def _number(path: Path) -> int:
+    head = path.name.partition("-")[0]
+    return int(head) if path.is_dir() and head.isdigit() else -1
+
+
+def _error(directory: Path) -> str | None:
+    summary = read_summary(directory)
+    return None if summary.get("status") == OK else str(summary.get("error") or "it was not started")

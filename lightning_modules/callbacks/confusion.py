@@ -1,0 +1,77 @@
+"""Which classes are told apart, and which are taken for each other."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from lightning_modules.classifier import Classifier
+from lightning_modules.plots.confusion import confusion_figure
+
+
+class Confusion(Callback):
+    """Writes the accuracy of each class and the confusion matrix of a test, as tables and as a picture.
+
+    Args:
+        directory: where `PER_CLASS`, `TABLE` and `PICTURE` go.
+        class_names: the position is the label.
+
+    Attributes:
+        matrix: counts (K, K) of the last test, rows the true classes; none before.
+    """
+
+    PER_CLASS = "per_class.csv"
+    TABLE = "confusion_matrix.csv"
+    PICTURE = "confusion_matrix.png"
+
+    def __init__(self, directory: Path, class_names: Sequence[str]) -> None:
+        self.directory = directory
+        self.class_names = class_names
+        self.matrix: Tensor | None = None
+        self._metric = MulticlassConfusionMatrix(len(class_names))
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count from here."""
+        self._metric = self._metric.to(pl_module.device)
+        self._metric.reset()
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count the batch."""
+        self._metric.update(outputs["logits"], outputs["labels"])
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the files, of the best weights alone where others are tested too."""
+        self.matrix = self._metric.compute().cpu()  # over all devices
+        assert isinstance(pl_module, Classifier)
+        if not trainer.is_global_zero or pl_module.test_stage != "test":
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        counts = self.matrix.tolist()
+        rows = [
+            [name, sum(row), f"{row[label] / sum(row):.6f}" if sum(row) else ""]
+            for label, (name, row) in enumerate(zip(self.class_names, counts, strict=True))
+        ]
+        _write(self.directory / self.PER_CLASS, ["class", "images", "accuracy"], rows)
+        table = [[name, *row] for name, row in zip(self.class_names, counts, strict=True)]
+        _write(self.directory / self.TABLE, ["true class", *self.class_names], table)
+        confusion_figure(self.matrix, self.class_names).savefig(self.directory / self.PICTURE, dpi=150)
+
+
+def _write(path: Path, header: list[str], rows: list[list[Any]]) -> None:
+    with path.open("w", newline="") as target:
+        csv.writer(target).writerows([header, *rows])

@@ -1,0 +1,40 @@
+"""The validation accuracy of every epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+
+class History(Callback):
+    """Keeps ``val/acc1`` of each validated epoch; a resumed run goes on with what it had.
+
+    Attributes:
+        accuracies: fractions by epoch, counted from 0, in order.
+    """
+
+    def __init__(self) -> None:
+        self.accuracies: dict[int, float] = {}
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note the epoch's."""
+        if not trainer.sanity_checking and "val/acc1" in trainer.callback_metrics:
+            self.accuracies[trainer.current_epoch] = float(trainer.callback_metrics["val/acc1"])
+
+    def facts(self, best: int | None) -> dict[str, Any]:
+        """What the summary says of the last epoch and of epoch ``best``, whose checkpoint was kept."""
+        return {
+            "final/val/acc1": self.accuracies[max(self.accuracies)] if self.accuracies else None,
+            "best/val/acc1": None if best is None else self.accuracies.get(best),
+            "best/epoch": best,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """The accuracies so far."""
+        return {"accuracies": self.accuracies}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.accuracies = dict(state_dict["accuracies"])

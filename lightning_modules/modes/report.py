@@ -1,0 +1,15 @@
+"""``mode=report``: compare the runs in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning_modules.report.writing import write_report
+from lightning_modules.run import Run
+from lightning_modules.summary import Summary
+
+
+def run(run: Run, summary: Summary) -> None:
+    """Report on the runs in ``path`` and below, into the run directory. Raises DataError if there is none."""
+    rows = write_report([Path(path) for path in run.config["path"].split(",")], run.directory)
+    summary.update(**{"report/rows": len(rows), "report/runs": sum(len(row.runs) for row in rows)})
