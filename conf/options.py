@@ -11,7 +11,7 @@ from conf.schema import GROUPS, SECTIONS, RunOptions
 from gcp.errors import OptionError
 from gcp.options import Options, make_options, option_names
 
-WITHOUT_CHECKPOINT = ("fit", "report")  # modes that need none
+WITHOUT_CHECKPOINT = ("fit", "report", "analyze")  # modes that need none
 
 
 def check(config: DictConfig) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from datamodules.datasets import DATASETS
 from gcp.backbones.registry import BACKBONES
 from gcp.methods import METHODS
 from gcp.options import Options, option
+from lightning_modules.settings.analysis import AnalysisOptions
 from lightning_modules.settings.callbacks import CallbackOptions
 from lightning_modules.settings.export import ExportOptions
 from lightning_modules.settings.loggers import LOGGERS
@@ -24,7 +25,7 @@ from lightning_modules.settings.trainer import TrainerOptions
 from lightning_modules.settings.training import TrainingOptions
 
 HERE = Path(__file__).parent
-MODES = ("fit", "test", "export", "predict", "report")
+MODES = ("fit", "test", "export", "predict", "report", "analyze")
 
 # Group of the command line, section of the configuration it fills, and the registry its names come from.
 GROUPS: dict[str, tuple[str, Any]] = {
@@ -45,6 +46,7 @@ SECTIONS: dict[str, type[Options]] = {
     "switch": SwitchOptions,
     "export": ExportOptions,
     "sweep": SweepOptions,
+    "analysis": AnalysisOptions,
 }
 # Groups whose files lie over the others, and what they are for.
 OVERLAYS = {
@@ -62,7 +64,8 @@ class RunOptions(Options):
     mode: str = option(
         "fit",
         "fit: train, then test the best checkpoint; of ckpt_path: test; export: a file that runs without this project; "
-        "predict: classify the images of data.path; report: compare the runs in path",
+        "predict: classify the images of data.path; report: compare the runs in path; "
+        "analyze: precision and smoothness of the methods",
         choices=MODES,
     )
     seed: int = option(0, "seed of every random generator", minimum=0)

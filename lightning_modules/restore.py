@@ -22,8 +22,18 @@ NETWORK = ("method", "backbone", "data.name")
 TRAINING = ("optimizer", "schedule", "training", "seed")
 # Sections that are the new run's own.
 OWN = (
-    "mode", "ckpt_path", "ckpt_triangle", "ckpt_classifier", "plugins", "threads", "logger", "export", "sweep", "path",
-)  # fmt: skip
+    "mode",
+    "ckpt_path",
+    "ckpt_triangle",
+    "ckpt_classifier",
+    "plugins",
+    "threads",
+    "logger",
+    "export",
+    "sweep",
+    "analysis",
+    "path",
+)
 
 
 def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path = Path("outputs")) -> Run:

@@ -44,7 +44,7 @@ class Watch(pl.Callback):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if batch_idx == 0:
-            self.methods.append(pooling_of(pl_module.model).name)
+            self.methods.append(pooling_of(pl_module.model).description.split(",")[0])
             self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
             state = trainer.optimizers[0].state
             self.momenta.append(all(parameter in state for parameter in pl_module.parameters()))
@@ -81,7 +81,7 @@ def test_at_the_last_decay(tmp_path):
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert method_in(checkpoint) == {"name": "taylor", "reduced_channels": 4, "degree": 7}
     again = Classifier.load_from_checkpoint(tmp_path / "last.ckpt", weights_only=True)
-    assert pooling_of(again.model).name == "taylor"
+    assert pooling_of(again.model).description.startswith("taylor, ")
 
 
 @pytest.mark.parametrize("reduced_channels", [4, None])

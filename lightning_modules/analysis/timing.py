@@ -1,0 +1,106 @@
+"""Where the time of a layer goes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from time import perf_counter
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from gcp.covariance import covariance_root, spectral_method
+from gcp.pooling.factory import create_pooling
+from gcp.pooling.triangle import triangle_index, vech
+from gcp.spectral.decomposition import factorise
+from lightning_modules.analysis.gradients import spectral_methods
+from lightning_modules.analysis.part import Part, Table
+from lightning_modules.plots.style import COLOURS, tidy
+
+CHANNELS, BATCH = 256, 8
+SIDES = (7, 13, 14)
+PHASES = ("decomposition", "root", "triangle", "kernel", "gradient")
+HATCHES = ("", "//", "..", "xx", "--")
+
+TEXT = (
+    "Milliseconds of one forward and backward of {batch} maps of {channels} channels, on {threads} threads of the "
+    "CPU, medians of {repeats} runs in turns. `decomposition` is centring, Gram matrix, eigendecomposition and "
+    "the factors; `root` the product that forms the square root and what the layer checks; `triangle` its "
+    "vectorisation; `kernel` the method's own part, the only one in which methods differ; `gradient` the products "
+    "of the backward."
+)
+
+
+def timing(repeats: int, tick: Callable[[], object]) -> Part:
+    """Table and stacked bars."""
+    rows: list[list[object]] = []
+    for side in SIDES:
+        cases = {method: _steps(method, side) for method in spectral_methods()}
+        samples: dict[str, list[list[float]]] = {method: [] for method in cases}
+        for turn in range(repeats + 1):
+            for method, steps in cases.items():
+                taken = [_seconds(step) for step in steps]
+                if turn:  # the first is a warm-up
+                    samples[method].append(taken)
+            tick()
+        for method, taken_runs in samples.items():
+            factors, forward, triangle, kernel, both = (
+                statistics.median(run[k] for run in taken_runs) for k in range(5)
+            )
+            backward = max(both - forward - triangle, 0.0)
+            phases = [factors, max(forward - factors, 0.0), triangle, kernel, max(backward - kernel, 0.0)]
+            rows.append([f"{side}x{side}", method, *(1e3 * phase for phase in phases), 1e3 * both])
+    text = TEXT.format(batch=BATCH, channels=CHANNELS, threads=torch.get_num_threads(), repeats=repeats)
+    table = Table("time", ["map", "method", *(f"{phase} ms" for phase in PHASES), "total ms"], rows)
+    return Part("time", "Where the time goes", text, [table], _figure(rows))
+
+
+def _steps(method: str, side: int) -> list[Callable[[], object]]:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(BATCH, CHANNELS, side, side, generator=generator).relu()
+    grad = torch.randn(BATCH, CHANNELS * (CHANNELS + 1) // 2, generator=generator)
+    prepared = spectral_method(method)
+    flat = features.flatten(2)
+    eigenvalues = factorise(flat, prepared.options).eigenvalues
+    root = covariance_root(features, prepared)
+    index = triangle_index(CHANNELS)
+    pooling = create_pooling(method, CHANNELS)
+    leaf = features.clone().requires_grad_()
+
+    def both() -> Tensor:
+        (gradient,) = torch.autograd.grad(pooling(leaf), leaf, grad)
+        return gradient
+
+    return [
+        lambda: factorise(flat, prepared.options),
+        lambda: covariance_root(features, prepared),
+        lambda: vech(root, index),
+        lambda: prepared.loewner(eigenvalues, CHANNELS, side * side),
+        both,
+    ]
+
+
+def _seconds(step: Callable[[], object]) -> float:
+    start = perf_counter()
+    step()
+    return perf_counter() - start
+
+
+def _figure(rows: list[list[object]]) -> Figure:
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    panels = figure.subplots(1, len(SIDES))
+    for axes, side in zip(panels, SIDES, strict=True):
+        chosen = [row for row in rows if row[0] == f"{side}x{side}"]
+        left = [0.0] * len(chosen)
+        for position, phase in enumerate(PHASES):
+            widths = [float(str(row[2 + position])) for row in chosen]
+            axes.barh([str(row[1]) for row in chosen], widths, left=left, color=COLOURS[position], label=phase,
+                      hatch=HATCHES[position], edgecolor="white", linewidth=0)  # fmt: skip
+            left = [start + width for start, width in zip(left, widths, strict=True)]
+        axes.invert_yaxis()
+        axes.set_title(f"{side}x{side}", loc="left", fontsize=11)
+        axes.set_xlabel("ms")
+        tidy(axes)
+    panels[-1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure

@@ -1,0 +1,27 @@
+"""Options of ``mode=analyze``. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gcp.errors import OptionError
+from gcp.options import Options, option
+from gcp.registry import nearest
+
+PARTS = ("approximation", "bounds", "gradients", "smoothness", "time")
+
+
+@dataclass(frozen=True)
+class AnalysisOptions(Options):
+    """The analysis of precision and smoothness (ICCV 2021)."""
+
+    parts: list[str] = option(list(PARTS), f"what to analyse: {', '.join(PARTS)}")
+    steps: int = option(120, "smoothness: steps of training of each method", minimum=2)
+    every: int = option(3, "smoothness: steps between two measurements", minimum=1)
+    repeats: int = option(9, "time: runs of which the median is taken", minimum=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for part in self.parts:
+            if part not in PARTS:
+                raise OptionError(f"parts has no '{part}'{nearest(part, PARTS)}; there are: {', '.join(PARTS)}")

@@ -1,0 +1,78 @@
+"""mode=analyze: the published figures, the folder it leaves, and the sentences when something is wrong."""
+
+from __future__ import annotations
+
+import csv
+import math
+
+import pytest
+
+from lightning_modules.analysis.bounds import bounds
+from lightning_modules.analysis.gradients import close_pair, error, geometric
+from tests.small import SMALL
+
+QUICK = ["analysis.steps=4", "analysis.every=2", "analysis.repeats=1", *SMALL, "hydra.run.dir=run"]
+
+
+def read(file):
+    with file.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_published_tables_are_reproduced(cli, tmp_path):
+    outcome = cli("mode=analyze", "analysis.parts=[approximation,bounds]", *QUICK)
+    assert outcome.code == 0, outcome.err
+    folder = tmp_path / "run/analysis"
+    rows = {float(row["x"]): row for row in read(folder / "approximation.csv")}
+    assert f"{float(rows[0.99]['taylor, float64']):.2g}" == "36"
+    assert f"{float(rows[0.999]['taylor, float64']):.3g}" == "904"
+    assert float(rows[0.999]["pade, float64"]) < 1e-9
+    here = {row["method"]: float(row["here"]) for row in read(folder / "bounds.csv")}
+    assert {name: f"{here[name]:.2e}" for name in ("taylor", "trunc", "topn")} == {
+        "taylor": "4.55e+17",
+        "trunc": "1.00e+10",
+        "topn": "4.50e+15",
+    }
+    solved = [abs(float(row["P(1)/Q(1)"])) for row in read(folder / "bounds_solved_pade.csv")]
+    assert max(solved) > 3 * min(solved)  # noise, not a bound
+    index = (folder / "index.md").read_text()
+    assert "approximation.png" in index
+    assert (folder / "bounds.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_pade_bound_in_words_is_the_one_of_the_table():
+    part = bounds()
+    assert "4.06e31" in part.text
+    assert any(f"{row[3]:.2e}" == "4.06e+31" for row in part.tables[0].rows)
+
+
+def test_taylor_fails_near_ratio_one_and_lyapunov_does_not():
+    assert error("taylor", "float64", close_pair(1e-4)) > 1e-2
+    assert error("lyapunov", "float64", close_pair(1e-4)) < 1e-13
+    assert error("taylor", "float64", geometric(1e3)) < 1e-12
+
+
+def test_every_part_runs(cli, tmp_path, summary_of):
+    outcome = cli("mode=analyze", *QUICK)
+    assert outcome.code == 0, outcome.err
+    folder = tmp_path / "run/analysis"
+    names = {"approximation", "bounds", "gradients", "smoothness", "time"}
+    assert {file.stem for file in folder.glob("*.png")} == names
+    steps = read(folder / "smoothness_steps.csv")
+    assert {row["method"] for row in steps} == {"isqrt", "original", "pade"}
+    assert all(math.isfinite(float(row["beta"])) and float(row["condition"]) >= 1 for row in steps)
+    assert summary_of(tmp_path / "run")["status"] == "ok"
+    assert all(f"{name}.png" in (folder / "index.md").read_text() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("analysis.parts=[gradient]", "analysis.parts has no 'gradient' (did you mean 'gradients'?)"),
+        ("analysis.steps=0", "analysis.steps must be at least 2, got 0"),
+    ],
+)
+def test_one_sentence(cli, argument, sentence):
+    outcome = cli("mode=analyze", argument)
+    assert outcome.code == 1
+    assert sentence in outcome.err
