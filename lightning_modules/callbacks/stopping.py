@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from lightning_modules.checkpoint_names import REQUEUED
 
 
 class StopTogether(Callback):
@@ -31,6 +34,7 @@ class StopTogether(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals over from Lightning, which gives them back to their owners at the end."""
+        _remove_requeued(trainer)
         if threading.current_thread() is not threading.main_thread():
             return
         if trainer.world_size > 1:
@@ -51,6 +55,7 @@ class StopTogether(Callback):
         """Act on a signal that any of the processes has received."""
         if self._requeue is not None and self._any(trainer, self.received == self._requeue_signal):
             self._requeue(int(self._requeue_signal or 0), None)  # Lightning's: writes a checkpoint, calls scontrol
+            _remove_requeued(trainer)  # last.ckpt, written next, holds the same
             raise SIGTERMException
         if trainer.world_size > 1 and self._any(trainer, self.received is not None):
             raise SIGTERMException
@@ -60,3 +65,10 @@ class StopTogether(Callback):
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.received = signum
+
+
+def _remove_requeued(trainer: pl.Trainer) -> None:
+    """Remove Lightning's requeue checkpoint, which ``trainer.test`` under Slurm would load over the trained weights."""
+    if trainer.is_global_zero:
+        for path in Path(trainer.default_root_dir).glob(REQUEUED):
+            path.unlink()
