@@ -19,6 +19,7 @@ from lightning_modules.settings.export import ExportOptions
 from lightning_modules.settings.loggers import LOGGERS
 from lightning_modules.settings.optimizers import OPTIMIZERS
 from lightning_modules.settings.schedules import SCHEDULES
+from lightning_modules.settings.second_stage import SecondStageOptions
 from lightning_modules.settings.sweep import SweepOptions
 from lightning_modules.settings.switch import SwitchOptions
 from lightning_modules.settings.trainer import TrainerOptions
@@ -47,6 +48,7 @@ SECTIONS: dict[str, type[Options]] = {
     "export": ExportOptions,
     "sweep": SweepOptions,
     "analysis": AnalysisOptions,
+    "second_stage": SecondStageOptions,
 }
 # Groups whose files lie over the others, and what they are for.
 OVERLAYS = {
@@ -87,6 +89,9 @@ class RunOptions(Options):
     )
     compile: bool = option(False, "torch.compile the network for training: minutes at first, then faster steps")
     path: str | None = option(None, "folder, or several with commas between, whose runs mode=report compares")
+    published: dict[str, Any] = option(
+        {}, "published results of a recipe, for reports: source, and for each method its metrics"
+    )
     plugins: list[str] = option([], "your own modules that register methods, backbones or datasets")
 
 

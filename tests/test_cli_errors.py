@@ -16,7 +16,7 @@ CASES = {
     "unknown backbone": (["backbone=resnet51"], "unknown backbone 'resnet51' (did you mean 'resnet50'?)"),
     "unknown dataset": (
         ["dataset=digit"],
-        "unknown dataset 'digit' (did you mean 'digits'?); available: aircraft, cars",
+        "unknown dataset 'digit' (did you mean 'digits'?); available: aircraft",
     ),
     "misspelt option": (["method=taylor", "method.degre=5"], "unknown option method.degre (did you mean 'degree'?)"),
     "misspelt group": (["metod=pade"], "unknown option metod (did you mean 'method'?)"),

@@ -30,6 +30,7 @@ from lightning_modules.modes.building import (
     load_checkpoint,
     load_weights,
 )
+from lightning_modules.modes.stages import second_stage
 from lightning_modules.modes.table import show
 from lightning_modules.modes.testing import RESULTS, test_network
 from lightning_modules.restore import read
@@ -38,13 +39,20 @@ from lightning_modules.summary import Summary
 
 
 def run(run: Run, summary: Summary) -> None:
-    """Train from scratch or published weights, or go on from ``ckpt_path``; test the best checkpoint; report."""
+    """Train, in one stage or two, then test the last weights and the best checkpoint; report."""
+    _fit_and_test(second_stage(run, _fit_and_test), summary)
+
+
+def _fit_and_test(run: Run, summary: Summary) -> None:
+    """One stage: from scratch, published weights or those of an earlier stage, or going on from ``ckpt_path``."""
     pl.seed_everything(run.seed, workers=True, verbose=False)
     data = build_data(run)
     module = build_classifier(run, data)
     switch = build_switch(run, module)
     if run.config["ckpt_path"] is not None:
         load_checkpoint(module, run)
+    elif run.initial is not None:
+        load_weights(module, read(run.initial), run.initial)
     options = callback_options(run)
     if run.config.get("compile"):
         module.model.compile()  # in place: the names of the weights stay

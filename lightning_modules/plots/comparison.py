@@ -23,15 +23,15 @@ def comparison_figure(rows: list[Row]) -> Figure:
     figure = Figure(figsize=(13, height * max(len(groups), 1)), layout="constrained")
     panels = figure.subplots(max(len(groups), 1), 3, squeeze=False)
     for line, (setting, group) in zip(panels, groups, strict=False):
-        _accuracies(line[0], group, style)
+        accuracies(line[0], group, style)
         _against_time(line[1], group, style)
         _curves(line[2], group, style)
         line[0].set_title(described(setting), loc="left", fontsize=11)
     return figure
 
 
-def _accuracies(axes: Any, group: list[Row], style: dict[str, Any]) -> None:
-    """Every seed, the mean with the standard deviation, and the published value."""
+def accuracies(axes: Any, group: list[Row], style: dict[str, Any]) -> None:
+    """Every seed, the mean with the standard deviation, and the published value; ``style`` by method."""
     for position, row in enumerate(group):
         look = style[row.method]
         values = row.values()
