@@ -106,7 +106,7 @@ def _start(trainer: pl.Trainer, run: Run) -> list[subprocess.Popen[str]]:
             text=True,
         )
         assert other.stdin is not None
-        other.stdin.write(json.dumps({**dataclasses.asdict(run), "directory": str(run.directory)}) + "\n")
+        other.stdin.write(json.dumps(dataclasses.asdict(run), default=str) + "\n")
         other.stdin.flush()  # and stays open: its end tells the other that this process is gone
         others.append(other)
     return others

@@ -27,7 +27,8 @@ def main() -> None:
     os.dup2(2, 1)  # whatever prints to standard output must not be taken for the report
     fields = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_main_process, daemon=True).start()
-    run = Run(**{**fields, "directory": Path(fields["directory"])})
+    paths = {name: Path(fields[name]) for name in ("directory", "initial") if fields[name] is not None}
+    run = Run(**{**fields, **paths})
     try:
         for name in run.config["plugins"]:
             import_module(name)
