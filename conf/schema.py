@@ -55,6 +55,7 @@ OVERLAYS = {
     "recipe": "whole experiments",
     "sweep": "several runs",
     "debug": "short runs that find mistakes",
+    "launcher": "where the jobs of a sweep run",
 }
 
 
@@ -82,6 +83,9 @@ class RunOptions(Options):
         "load",
         "new: take all but the classifier from a published checkpoint, for other classes",
         choices=("load", "new"),
+    )
+    threads: int | None = option(
+        None, "threads of torch on the CPU, on which the last digits of results depend; none: torch decides", minimum=1
     )
     compile: bool = option(False, "torch.compile the network for training: minutes at first, then faster steps")
     path: str | None = option(None, "folder, or several with commas between, whose runs mode=report compares")

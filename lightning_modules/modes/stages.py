@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gcp.options import make_options
+from lightning_modules.distributed.ranks import is_main_process
 from lightning_modules.run import Run
 from lightning_modules.settings.second_stage import SecondStageOptions
 from lightning_modules.summary import OK, Summary, read_summary
@@ -46,7 +47,7 @@ def second_stage(run: Run, fit: Callable[[Run, Summary], None]) -> Run:
 
 def _train(config: dict[str, Any], directory: Path, run: Run, fit: Callable[[Run, Summary], None]) -> None:
     facts = {"method": run.method, "backbone": run.backbone, "dataset": run.dataset, "seed": run.seed}
-    summary = Summary(directory, mode="fit", **facts)
+    summary = Summary(directory, write=is_main_process(), mode="fit", **facts)
     last = directory / "checkpoints" / "last.ckpt"
     resumed = {**config, "ckpt_path": str(last)} if last.exists() else config
     try:
