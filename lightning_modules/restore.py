@@ -33,6 +33,7 @@ OWN = (
     "sweep",
     "analysis",
     "path",
+    "published",
 )
 
 
