@@ -90,7 +90,7 @@ class RunOptions(Options):
     compile: bool = option(False, "torch.compile the network for training: minutes at first, then faster steps")
     path: str | None = option(None, "folder, or several with commas between, whose runs mode=report compares")
     published: dict[str, Any] = option(
-        {}, "published results of a recipe, for reports: source, and for each method its metrics"
+        {}, "published results of a recipe, for reports: source, dataset, and for each method its metrics"
     )
     plugins: list[str] = option([], "your own modules that register methods, backbones or datasets")
 

@@ -56,9 +56,14 @@ class RunRecord:
 
     @property
     def published(self) -> dict[str, Any]:
-        """Published results of its recipe for its method: metrics by name, and ``source``; empty if there are none."""
+        """Published results of its recipe for its method: metrics by name, and ``source``; empty if there are none.
+
+        They are those of the recipe's dataset, and say nothing of a run on another one.
+        """
         published = self.config.get("published") or {}
-        return {**published[self.method], "source": published.get("source")} if self.method in published else {}
+        if self.method not in published or published.get("dataset") not in (None, self.summary.get("dataset")):
+            return {}
+        return {**published[self.method], "source": published.get("source")}
 
     def value(self, name: str) -> float | None:
         """A number of the summary."""

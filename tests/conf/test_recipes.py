@@ -59,7 +59,8 @@ def test_hyper_parameters(name):
 
 def test_what_single_recipes_have_of_their_own():
     assert check(composed("recipe=imagenet_resnet50_isqrt"))["backbone"]["last_stride"] == 1
-    assert check(composed("recipe=cub_vgg16_isqrt"))["optimizer"]["classifier_weight_decay"] == 0
+    for name in ("cub_vgg16_isqrt", "cub_vgg16_bilinear"):  # with pretrained VGG the classifier has no weight decay
+        assert check(composed(f"recipe={name}"))["optimizer"]["classifier_weight_decay"] == 0
     hybrid = check(composed("recipe=imagenet_resnet50_hybrid"))["switch"]
     assert (hybrid["to"], hybrid["at"]) == ("pade", "last_decay")
     two = check(composed("recipe=cub_vgg16_bilinear"))
@@ -84,7 +85,10 @@ PUBLISHED = [  # errors of the poster, as accuracies
 def test_published_results(name, method, metric, error):
     config = OmegaConf.to_container(composed(f"recipe={name}"))
     first, _, second = method.partition("+")
-    run = RunRecord(HERE, {"method": first}, {}, {**config, "switch": {"to": second or None}})
+    dataset = config["data"]["name"]
+    run = RunRecord(HERE, {"method": first, "dataset": dataset}, {}, {**config, "switch": {"to": second or None}})
+    elsewhere = RunRecord(HERE, {"method": first, "dataset": "pets"}, {}, run.config)
+    assert elsewhere.published == {}
     assert run.published[metric] == pytest.approx(1 - error / 100, abs=1e-9)
     assert "2105.02498" in run.published["source"] or "1712.01034" in run.published["source"]
 
