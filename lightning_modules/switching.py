@@ -27,6 +27,12 @@ def pooling_of(model: PoolingNetwork) -> nn.Module:
     return representation.pooling if isinstance(representation, ReducedPooling) else representation
 
 
+def convolution_before(model: PoolingNetwork) -> nn.Conv2d:
+    """The last convolution before the pooling: that of the channel reduction, if there is one."""
+    found = [m for part in (model.features, model.representation) for m in part.modules() if isinstance(m, nn.Conv2d)]
+    return found[-1]
+
+
 def new_pooling(model: PoolingNetwork, method: Mapping[str, Any]) -> nn.Module:
     """A pooling layer that can take the place of the model's.
 

@@ -14,10 +14,10 @@ from datamodules.base import ImageDataModule
 from gcp.diagnostics.condition import condition_number
 from gcp.diagnostics.smoothness import effective_smoothness
 from gcp.errors import NonFiniteError
-from gcp.model import PoolingNetwork, create_model
+from gcp.model import create_model
 from lightning_modules.analysis.part import Part, Table
 from lightning_modules.plots.style import series_style, tidy
-from lightning_modules.switching import pooling_of
+from lightning_modules.switching import convolution_before, pooling_of
 
 METHODS = ("isqrt", "original", "pade")
 ETAS = (0.25, 0.5, 1.0, 2.0)  # learning rates tried, in units of the one trained with
@@ -69,12 +69,6 @@ def smoothness(
         Table("smoothness_steps", ["method", "step", "loss", "condition", "beta"], rows, page=[]),
     ]
     return Part("smoothness", "Smoothness and condition during training", text, tables, _figure(curves))
-
-
-def convolution_before(model: PoolingNetwork) -> nn.Conv2d:
-    """The last convolution before the pooling: that of the channel reduction, if there is one."""
-    found = [m for part in (model.features, model.representation) for m in part.modules() if isinstance(m, nn.Conv2d)]
-    return found[-1]
 
 
 def _trained(

@@ -14,6 +14,7 @@ from datamodules.base import ImageDataModule
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint, best_checkpoint, last_checkpoints
 from lightning_modules.callbacks.confusion import Confusion
 from lightning_modules.callbacks.history import History
+from lightning_modules.callbacks.spectrum_monitor import SpectrumMonitor
 from lightning_modules.callbacks.stopping import StopTogether
 from lightning_modules.callbacks.throughput import Throughput
 from lightning_modules.classifier import Classifier
@@ -65,6 +66,8 @@ def _fit_and_test(run: Run, summary: Summary) -> None:
     if options.confusion_matrix:
         callbacks.append(Confusion(run.directory, data.class_names))
     callbacks += [ConfigInCheckpoint(run.config, preprocessing), best, *last, stop]
+    if options.spectrum_every_n_steps or options.smoothness_every_n_steps:
+        callbacks.append(SpectrumMonitor(options.spectrum_every_n_steps, options.smoothness_every_n_steps))
     if options.log_learning_rate:
         callbacks.append(LearningRateMonitor())
     trainer = build_trainer(run, callbacks)

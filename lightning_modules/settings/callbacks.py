@@ -16,6 +16,14 @@ class CallbackOptions(Options):
     checkpoint_every_n_steps: int | None = option(
         None, "optimizer steps between two last.ckpt inside an epoch; none: one after each epoch", minimum=1
     )
+    spectrum_every_n_steps: int | None = option(
+        50,
+        "steps between two measurements of the pooling layer's spectrum and gradients; none: off",
+        minimum=1,
+    )
+    smoothness_every_n_steps: int | None = option(
+        None, "the same for the beta-smoothness of the convolution before it, five passes each; none: off", minimum=1
+    )
     progress_bar: bool = option(True, "rich progress bars")
     log_learning_rate: bool = option(True, "write the learning rates to the loggers")
     confusion_matrix: bool = option(

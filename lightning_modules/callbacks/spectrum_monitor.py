@@ -1,0 +1,147 @@
+"""What goes on in the pooling layer: eigenvalues of its covariances and its gradients, every so many steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor, nn
+
+from gcp.covariance import decomposed_root, spectral_method
+from gcp.diagnostics.smoothness import effective_smoothness
+from gcp.diagnostics.spectrum import spectrum_statistics
+from gcp.pooling.covariance import CovariancePooling
+from gcp.pooling.isqrt import IsqrtPooling
+from gcp.pooling.matrix import MatrixPooling
+from lightning_modules import metric_names as names
+from lightning_modules.classifier import Classifier
+from lightning_modules.loggers.histograms import log_histogram
+from lightning_modules.switching import convolution_before, pooling_of
+
+SAMPLES = 8  # images of a batch whose covariances are decomposed
+ETAS = (0.25, 0.5, 1.0, 2.0)  # learning rates tried for beta-smoothness, in units of the present one
+
+
+class SpectrumMonitor(Callback):
+    """Measures and logs; changes nothing of the training.
+
+    Logged every ``every`` steps, as medians over `SAMPLES` images: what `SpectrumStatistics` has; a histogram of the
+    eigenvalues; the norms of dL/dy that goes into the layer's backward and of dL/dx that comes out; and, where the
+    layer gives the square root of the covariance, the relative error of dL/dx against the exact derivative for the same
+    dL/dy.
+
+    Args:
+        every: steps between two measurements; none: none of these.
+        smoothness_every: steps between two measurements of the beta-smoothness of the convolution before the layer, on
+            the whole batch, five more forward and backward passes; none: not measured. On one device only.
+    """
+
+    def __init__(self, every: int | None, smoothness_every: int | None = None) -> None:
+        self.every = every
+        self.smoothness_every = smoothness_every
+        self._handles: list[Any] = []
+        self._seen: dict[str, Tensor] = {}
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Listen to the layer if it is time."""
+        assert isinstance(pl_module, Classifier)
+        if batch_idx % trainer.accumulate_grad_batches:
+            return
+        if self.smoothness_every and trainer.global_step % self.smoothness_every == 0 and trainer.world_size == 1:
+            _log(trainer, {names.SMOOTHNESS: _smoothness(pl_module, trainer, batch)})
+        if self.every and trainer.global_step % self.every == 0:
+            pooling = pooling_of(pl_module.model)
+            if isinstance(pooling, MatrixPooling):
+                self._handles.append(pooling.register_forward_hook(self._listen))
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Measure what was heard."""
+        if not self._handles:
+            return
+        self._remove()
+        seen, self._seen = self._seen, {}
+        if {"x", "grad_x", "grad_y"} <= set(seen) and trainer.is_global_zero:
+            assert isinstance(pl_module, Classifier)
+            self._measure(trainer, pooling_of(pl_module.model), seen)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Leave no hook behind."""
+        self._remove()
+        self._seen = {}
+
+    def _listen(self, pooling: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        x = inputs[0]
+        if not (x.requires_grad and output.requires_grad):
+            return
+        self._seen["x"] = x.detach()
+        for name, tensor in (("grad_x", x), ("grad_y", output)):
+            tensor.register_hook(self._keep(name))
+
+    def _keep(self, name: str) -> Callable[[Tensor], None]:
+        def keep(gradient: Tensor) -> None:
+            self._seen[name] = gradient.detach()
+
+        return keep
+
+    def _measure(self, trainer: pl.Trainer, pooling: nn.Module, seen: dict[str, Tensor]) -> None:
+        x, grad_x, grad_y = seen["x"], seen["grad_x"], seen["grad_y"]
+        norms = {
+            names.GRAD_INTO_LAYER: torch.linalg.vector_norm(grad_y.float()).item(),
+            names.GRAD_OUT_OF_LAYER: torch.linalg.vector_norm(grad_x.float()).item(),
+        }
+        few = slice(0, SAMPLES)
+        exact, eigenvalues = exact_gradient(pooling, x[few], grad_y[few])
+        channels, positions = x.shape[1], x[0, 0].numel()
+        statistics = spectrum_statistics(eigenvalues, channels, positions)
+        measured = {f"spectrum/{name}": value.nanmedian().item() for name, value in statistics._asdict().items()}
+        if exact is not None:
+            difference = torch.linalg.vector_norm((grad_x[few] - exact).double())
+            measured[names.GRAD_ERROR] = (difference / torch.linalg.vector_norm(exact.double())).item()
+        _log(trainer, {name: value for name, value in {**measured, **norms}.items() if math.isfinite(value)})
+        relative = eigenvalues / eigenvalues[:, :1]
+        log_histogram(trainer.loggers, names.EIGENVALUES, relative[relative > 0].log10().tolist(), trainer.global_step)
+
+    def _remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+
+def exact_gradient(pooling: nn.Module, x: Tensor, grad_y: Tensor) -> tuple[Tensor | None, Tensor]:
+    """dL/dx of the exact square root for the pooling's own dL/dy, and the eigenvalues (B, n) of the covariances.
+
+    The first is none for a pooling that gives another function of the covariance.
+    """
+    assert isinstance(pooling, MatrixPooling)
+    leaf = x.float().requires_grad_()
+    with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
+        root, _, eigenvalues = decomposed_root(leaf, spectral_method("lyapunov", nonfinite="zero"))
+        if not isinstance(pooling, (CovariancePooling, IsqrtPooling)):
+            return None, eigenvalues
+        (exact,) = torch.autograd.grad(pooling.vector(root), leaf, grad_y.to(root.dtype))
+    return exact, eigenvalues
+
+
+def _smoothness(module: Classifier, trainer: pl.Trainer, batch: Any) -> float:
+    images, labels = batch
+    lr = trainer.optimizers[0].param_groups[0]["lr"]
+    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):  # dropout draws
+        return effective_smoothness(
+            lambda: module.loss(module(images), labels),
+            convolution_before(module.model).weight,
+            [eta * lr for eta in ETAS],
+            [module.model],
+        )
+
+
+def _log(trainer: pl.Trainer, metrics: dict[str, float]) -> None:
+    for logger in trainer.loggers:
+        logger.log_metrics(metrics, step=trainer.global_step)
