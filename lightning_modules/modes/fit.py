@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -34,8 +35,11 @@ from lightning_modules.run import Run
 from lightning_modules.summary import Summary
 
 
-def run(run: Run, summary: Summary) -> None:
-    """Train from scratch or published weights, or go on from ``ckpt_path``; test the best checkpoint; report."""
+def run(run: Run, summary: Summary, observers: Sequence[Callback] = ()) -> None:
+    """Train from scratch or published weights, or go on from ``ckpt_path``; test the best checkpoint; report.
+
+    ``observers`` are callbacks beside those the configuration asks for.
+    """
     pl.seed_everything(run.seed, workers=True, verbose=False)
     data = build_data(run)
     module = build_classifier(run, data)
@@ -49,7 +53,7 @@ def run(run: Run, summary: Summary) -> None:
     best = best_checkpoint(run.directory / "checkpoints", options)
     last = LastCheckpoint(run.directory / "checkpoints")
     preprocessing = data.preprocessing and data.preprocessing.plain()
-    callbacks: list[Callback] = [throughput, history, *switch, *build_averaging(run)]
+    callbacks: list[Callback] = [throughput, history, *switch, *build_averaging(run), *observers]
     if options.confusion_matrix:
         callbacks.append(Confusion(run.directory, data.class_names))
     callbacks += [ConfigInCheckpoint(run.config, preprocessing), best, last]
