@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
@@ -19,11 +20,15 @@ from conf.help import show
 from conf.messages import sentence
 from conf.options import check
 from conf.overlays import names_set_by
-from conf.schema import GROUPS, OVERLAYS, register
+from conf.schema import GROUPS, HERE, OVERLAYS, SECTIONS, register
 from conf.sweeper import register_sweeper
 from gcp.errors import GCPError, MissingDependencyError
+from lightning_modules.checkpoint_names import requeued
+from lightning_modules.distributed.ranks import is_main_process
+from lightning_modules.distributed.start import shared_start
 from lightning_modules.job import InterruptedRunError, job
 from lightning_modules.run import Run
+from lightning_modules.threads import torch_threads
 
 # torch, Lightning and what stands on them are imported when a job starts: help and wrong options answer at once.
 
@@ -39,7 +44,8 @@ def main() -> None:
             return
         register()
         register_sweeper()
-        _compose_and_run()
+        with shared_start():
+            _compose_and_run()
     except (GCPError, HydraException, OmegaConfBaseException) as error:
         if full_error:
             raise
@@ -49,14 +55,19 @@ def main() -> None:
 def load_plugins(arguments: list[str]) -> None:
     """Import the modules of ``plugins=[...]``, before the names they register are looked up."""
     texts = [argument.lstrip("+") for argument in arguments if argument.lstrip("+").startswith("plugins=")]
-    sys.path.insert(0, os.getcwd())
     for override in OverridesParser.create().parse_overrides(texts):
         value = override.value()
-        for name in value if isinstance(value, list) else [value]:
-            try:
-                import_module(str(name))
-            except ImportError as error:
-                raise MissingDependencyError(f"plugin '{name}' cannot be imported: {error}") from error
+        import_plugins(value if isinstance(value, list) else [value])
+
+
+def import_plugins(names: Iterable[object]) -> None:
+    """Import the modules, from the working directory too."""
+    sys.path.insert(0, os.getcwd())
+    for name in names:
+        try:
+            import_module(str(name))
+        except ImportError as error:
+            raise MissingDependencyError(f"plugin '{name}' cannot be imported: {error}") from error
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -73,18 +84,24 @@ def _compose_and_run(config: DictConfig) -> None:
 
 def run_job(config: DictConfig, hydra_config: DictConfig) -> None:
     """Check the configuration of one job, then do what its ``mode`` says, in its own directory."""
+    import_plugins(config.plugins)  # again, for launchers that run jobs in other processes
     directory = Path(hydra_config.runtime.output_dir)
     facts = {"method": config.method.name, "backbone": config.backbone.name, "dataset": config.data.name}
     with job(directory, mode=config.mode, **facts, seed=config.seed) as summary:
         plain = check(config)
+        left = requeued(directory) if plain["mode"] == "fit" else None
+        if left is not None:
+            plain.update(ckpt_path=str(left), ckpt_triangle="upper", ckpt_classifier="load")
         run = Run(directory, plain)
         if plain["ckpt_path"] is not None:
             run = restored(run, hydra_config)
             summary.update(method=run.method, backbone=run.backbone, dataset=run.dataset, seed=run.seed)
         saved = directory / "config.yaml"
-        if plain["mode"] != "report" and (plain["mode"] == "fit" or not saved.exists()):
+        writes = is_main_process() and plain["mode"] != "report"
+        if writes and (plain["mode"] == "fit" or not saved.exists()):
             OmegaConf.save(OmegaConf.create(run.config), saved)
-        import_module(f"lightning_modules.modes.{plain['mode']}").run(run, summary)
+        with torch_threads(plain["threads"]):
+            import_module(f"lightning_modules.modes.{plain['mode']}").run(run, summary)
 
 
 def restored(run: Run, hydra_config: DictConfig) -> Run:
@@ -99,6 +116,11 @@ def restored(run: Run, hydra_config: DictConfig) -> Run:
 
 def _options_named(key: str, run: Run, hydra_config: DictConfig) -> list[str]:
     """Dotted names of the options an argument sets: ``method`` stands for its name, an overlay for what it holds."""
+    if (
+        key in SECTIONS and key not in OVERLAYS
+    ):  # trainer=ddp: what any file of its group sets, so that trainer=default takes it back
+        files = sorted((HERE / key).glob("*.yaml"))
+        return sorted({f"{key}.{name}" for file in files for name in names_set_by(key, file.stem)})
     if key not in OVERLAYS:
         return [f"{GROUPS[key][0]}.name"] if key in GROUPS else [key]
     chosen = hydra_config.runtime.choices.get(key)

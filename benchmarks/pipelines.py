@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms as classical
 
-from datamodules.augmented import AugmentedImages, FileSource, Record
+from datamodules.augmented import AugmentedImages, FileSource
+from datamodules.records import Record
 from datamodules.sampler import Visit
 from datamodules.transforms.building import MEAN, STD, create_transform
 

@@ -197,10 +197,11 @@ def page(rows: list[Row], command: str) -> str:
     parts = [
         "# Which method? A study",
         f"`{command}`, {date.today()}, torch {torch.__version__}. Backbone `tiny` (64 channels), {EPOCHS} epochs, "
-        f"SGD, learning rate {LR}, divided by 10 after epochs {MILESTONES[0]} and {MILESTONES[1]}, batches of {BATCH}, "
-        f"images of {SIZE} pixels (8 x 8 positions). Conditions: rank-deficient, images of 32 pixels (4 x 4 positions); "
-        "tiny batch, the same in batches of 4, 3 epochs; large rate, the same with learning rate 1. Test accuracy in %, "
-        "mean ± standard deviation over the seeds that finished; time is the processor's, one thread.",
+        f"SGD, learning rate {LR}, divided by 10 after epochs {MILESTONES[0]} and {MILESTONES[1]}, batches of "
+        f"{BATCH}, images of {SIZE} pixels (8 x 8 positions). Conditions: rank-deficient, images of 32 pixels (4 x 4 "
+        "positions); tiny batch, the same in batches of 4, 3 epochs; large rate, the same with learning rate 1. Test "
+        "accuracy in %, mean ± standard deviation over the seeds that finished and did not collapse (fewer than twice "
+        "as many right as guessing would give); seconds are the processor's, one thread.",
         "![test accuracies](results/study.png)",
     ]
     for name, group in groups:
@@ -215,11 +216,11 @@ def page(rows: list[Row], command: str) -> str:
 
 
 LIMITS = (
-    "Two small datasets, one small network trained for minutes from scratch, one learning rate schedule for all methods, "
-    "a handful of seeds: nothing here says how methods rank on ImageNet or on fine-grained images, where the published "
-    "differences are 0.1 to 1.2 points, less than these experiments resolve. A t-test over so few seeds assumes normal "
-    "differences, and finds large differences only; that two methods do not differ here is not evidence that they are "
-    "equal. Times are of a network in which the layer is a large share; in a ResNet-50 it is a small one."
+    "Two small datasets, one small network trained for minutes from scratch, one learning rate schedule for all "
+    "methods, a handful of seeds: nothing here says how methods rank on ImageNet or on fine-grained images, where the "
+    "published differences are 0.1 to 1.2 points, less than these experiments resolve. A t-test over so few seeds "
+    "assumes normal differences, and finds large differences only; that two methods do not differ here is not evidence "
+    "that they are equal. Times are of a network in which the layer is a large share; in a ResNet-50 it is a small one."
 )
 
 
@@ -230,25 +231,23 @@ def conclusions(groups: list[tuple[str, list[Row]]]) -> list[str]:
         failed = {row.method: len(row.failed) for row in group if row.failed}
         if failed:
             listed = ", ".join(f"{method} ({count} of {len(group[0].runs)})" for method, count in failed.items())
-            found.append(f"{name}: runs that diverged: {listed}.")
+            found.append(f"{name}: runs that diverged or collapsed: {listed}.")
         seven = [row for row in group if row.method in SVD and row.finished]
         apart = [pair for pair in significance(seven).pairs if pair.p < LEVEL]
         means = [mean for row in seven if (mean := row.mean()) is not None]
         if means:
             verdict = f"{len(apart)} pairs of them differ" if apart else "no two of them differ"
-            found.append(
-                f"{name}: the SVD methods lie within {100 * (max(means) - min(means)):.1f} points; {verdict} at {LEVEL:.0%}."
-            )
+            within = f"{100 * (max(means) - min(means)):.1f} points"
+            found.append(f"{name}: the SVD methods lie within {within}; {verdict} at {LEVEL:.0%}.")
         pairs = {frozenset((pair.first, pair.second)): pair for pair in significance(group).pairs}
         for first, second in (("pade", "average"), ("pade", "isqrt"), (HYBRID, "isqrt"), (HYBRID, "pade")):
             pair = pairs.get(frozenset((first, second)))
             if pair is not None and pair.p < LEVEL:
                 sign = pair.difference if pair.first == first else -pair.difference
-                found.append(
-                    f"{name}: {first} is {abs(sign):.1%} {'above' if sign > 0 else 'below'} {second} (p = {pair.p:.2g})."
-                )
+                side = "above" if sign > 0 else "below"
+                found.append(f"{name}: {first} is {100 * abs(sign):.1f} points {side} {second} (p = {pair.p:.2g}).")
     if not any("diverged" in sentence for sentence in found):
-        found.append("No run diverged under any condition.")
+        found.append("No run diverged or collapsed under any condition.")
     return found
 
 

@@ -12,6 +12,12 @@ from conf.schema import GROUPS
 from gcp.options import option_names
 from gcp.registry import nearest
 
+# Hydra's launchers that are packages of their own: our name for each, and the extra that installs it.
+LAUNCHER_EXTRAS = {
+    "joblib": ("joblib", "joblib"),
+    "submitit_slurm": ("slurm", "slurm"),
+    "submitit_local": ("submitit_local", "slurm"),
+}
 _MISSING = re.compile(r"Could not find '([\w@/]+)/([^'/]+)'\s*(?:Available options in '[^']*':\s*)?(.*)", re.S)
 _NO_GROUP = re.compile(r"Could not override '([\w@/.]+)'.\s*No match in the defaults list")
 
@@ -28,6 +34,9 @@ def sentence(error: BaseException) -> str:
         missing = _MISSING.search(str(link))
         if missing:
             group, name, listing = missing.groups()
+            if group == "hydra/launcher" and name in LAUNCHER_EXTRAS:
+                extra = LAUNCHER_EXTRAS[name]
+                return f"launcher={extra[0]} is not installed; install it with: pip install '.[{extra[1]}]'"
             names = [line.strip() for line in listing.split("\n") if line.strip() and ":" not in line]
             return f"unknown {group} '{name}'{nearest(name, names)}; available: {', '.join(names)}"
         override = _NO_GROUP.search(str(link))

@@ -19,6 +19,7 @@ from lightning_modules.settings.export import ExportOptions
 from lightning_modules.settings.loggers import LOGGERS
 from lightning_modules.settings.optimizers import OPTIMIZERS
 from lightning_modules.settings.schedules import SCHEDULES
+from lightning_modules.settings.second_stage import SecondStageOptions
 from lightning_modules.settings.sweep import SweepOptions
 from lightning_modules.settings.switch import SwitchOptions
 from lightning_modules.settings.trainer import TrainerOptions
@@ -47,12 +48,14 @@ SECTIONS: dict[str, type[Options]] = {
     "export": ExportOptions,
     "sweep": SweepOptions,
     "analysis": AnalysisOptions,
+    "second_stage": SecondStageOptions,
 }
 # Groups whose files lie over the others, and what they are for.
 OVERLAYS = {
     "recipe": "whole experiments",
     "sweep": "several runs",
     "debug": "short runs that find mistakes",
+    "launcher": "where the jobs of a sweep run",
 }
 
 
@@ -81,8 +84,14 @@ class RunOptions(Options):
         "new: take all but the classifier from a published checkpoint, for other classes",
         choices=("load", "new"),
     )
+    threads: int | None = option(
+        None, "threads of torch on the CPU, on which the last digits of results depend; none: torch decides", minimum=1
+    )
     compile: bool = option(False, "torch.compile the network for training: minutes at first, then faster steps")
     path: str | None = option(None, "folder, or several with commas between, whose runs mode=report compares")
+    published: dict[str, Any] = option(
+        {}, "published results of a recipe, for reports: source, and for each method its metrics"
+    )
     plugins: list[str] = option([], "your own modules that register methods, backbones or datasets")
 
 

@@ -8,12 +8,14 @@ import lzma
 import os
 import shutil
 import tarfile
-import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import wrap_file
 
@@ -36,38 +38,76 @@ def check_md5(file: Path, expected: str) -> None:
         )
 
 
-def extract(file: Path, target: Path) -> None:
-    """Unpack a tar or zip archive into the folder ``target``.
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time prepare ``folder``, which is created; the others wait, and say so.
 
-    It is unpacked beside its place first and what it holds renamed at the end, so that an interrupted extraction leaves
-    nothing that looks complete. What ``target`` has already, by another process say, stays as it is.
-
-    Raises:
-        DataError: damaged, or a member that would lie outside ``target``.
+    Processes of one run and of others count, on one machine or over a file system that knows locks. The lock is gone
+    with its process, however that ended.
     """
-    target.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".extracting-", dir=target))
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".preparing.lock")
     try:
-        try:
-            _unpack(file, partial)
-        except DAMAGED as error:
-            raise DataError(f"the archive {file} is damaged ({error}); delete it and fetch it again") from None
-        for entry in sorted(partial.iterdir()):
-            if not (target / entry.name).exists():
-                os.rename(entry, target / entry.name)
+        lock.acquire(timeout=0)
+    except Timeout:
+        CONSOLE.print(f"waiting for another process that prepares {folder}", soft_wrap=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def partial_folder(target: Path) -> Iterator[Path]:
+    """An empty folder in ``target``, gone at the end; what a process that was killed left there goes first."""
+    partial = target / ".extracting"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _unpack(file: Path, folder: Path) -> None:
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            for name in archive.namelist():
-                if not (folder / name).resolve().is_relative_to(folder.resolve()):
-                    raise _outside(file, name)
-            archive.extractall(folder)
-        return
-    with _reading(file, "extracting") as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
+def extract(file: Path, target: Path) -> None:
+    """Unpack a tar or zip archive into the folder ``target``, `alone`.
+
+    It is unpacked beside its place first and what it holds renamed at the end, so that an interrupted extraction leaves
+    nothing that looks complete. What ``target`` has already stays as it is.
+
+    Raises:
+        DataError: damaged, or a member that would lie outside ``target``.
+    """
+    with partial_folder(target) as partial:
+        unpack(file, partial)
+        for entry in sorted(partial.iterdir()):
+            if not (target / entry.name).exists():
+                os.rename(entry, target / entry.name)
+
+
+def unpack(file: Path, folder: Path, progress: bool = True) -> None:
+    """Unpack a tar or zip archive member by member, into ``folder`` and nowhere else. Raises DataError as `extract`."""
+    try:
+        if zipfile.is_zipfile(file):
+            _unpack_zip(file, folder)
+        else:
+            _unpack_tar(file, folder, progress)
+    except DAMAGED as error:
+        raise DataError(f"the archive {file} is damaged ({error}); delete it and fetch it again") from None
+
+
+def _unpack_zip(file: Path, folder: Path) -> None:
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            if not (folder / name).resolve().is_relative_to(folder.resolve()):
+                raise _outside(file, name)
+        archive.extractall(folder)
+
+
+def _unpack_tar(file: Path, folder: Path, progress: bool) -> None:
+    opened = _reading(file, "extracting") if progress else file.open("rb")
+    with opened as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
         for member in archive:
             try:
                 archive.extract(member, folder, filter="data")

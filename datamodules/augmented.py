@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.decoding import decode
+from datamodules.records import Record, Records
 from datamodules.seeding import private_seed
 from datamodules.transforms.building import Transform
+from gcp.errors import DataError
 
 
 class Source(Protocol):
@@ -24,26 +25,11 @@ class Source(Protocol):
         """uint8 (3, H, W), and the label."""
 
 
-class Record(NamedTuple):
-    """A labelled image file.
-
-    Attributes:
-        path: the file.
-        label: 0 .. number of classes - 1.
-        box: left, upper, right and lower edge of what is to be cut out first, in pixels, as slices take them (they may
-            lie beyond the image; right and lower, when negative, count from the end); none: all of it.
-    """
-
-    path: Path
-    label: int
-    box: tuple[int, int, int, int] | None = None
-
-
 class FileSource:
     """Image files, read when they are asked for."""
 
-    def __init__(self, records: Sequence[Record], backend: str) -> None:
-        self.records = records
+    def __init__(self, records: Iterable[Record], backend: str) -> None:
+        self.records = Records.of(records)
         self.backend = backend
 
     def __len__(self) -> int:
@@ -55,6 +41,8 @@ class FileSource:
         if box is not None:
             left, upper, right, lower = box
             image = image[:, max(upper, 0) : lower, max(left, 0) : right]
+            if not image.numel():
+                raise DataError(f"the box {box} cuts nothing out of {path}; restore the annotation from the archive")
         return image, label
 
 

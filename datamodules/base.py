@@ -8,10 +8,10 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.loader import ResumableLoader
+from datamodules.loader import ImageLoader, ResumableLoader
 from datamodules.options import DataOptions
 from datamodules.preprocessing import Preprocessing
-from datamodules.sampler import EpochSampler
+from datamodules.sampler import EpochSampler, ShareSampler
 from datamodules.seeding import private_generator
 from datamodules.splits import Splits
 from gcp.errors import DataError
@@ -27,6 +27,9 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     with the epoch, so other images are left out each time), because batch normalisation fails on a single image and
     is poor on a few. Only when the training part is smaller than ``batch_size`` is it used, as one batch. Evaluation
     drops nothing and keeps the order.
+
+    With several devices ``batch_size`` is that of each, and each gets its share of every part (see `sampler`), so the
+    Trainer must not put samplers of its own in: ``use_distributed_sampler=False``.
 
     Args:
         options: the dataset's options.
@@ -92,7 +95,9 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of the training part, shuffled by (seed, epoch), resumable inside an epoch."""
-        sampler = EpochSampler(self._train_size(), self.options.seed)
+        sampler = EpochSampler(self._train_size(), self.options.seed, 0, self._rank(), self._devices())
+        if len(sampler) < 2:
+            raise self._too_few("train", self._train_size())
         drop_last = self._train_share() >= self.options.batch_size
         return ResumableLoader(
             self.splits.train, self.options.batch_size, sampler=sampler, drop_last=drop_last, **self._loading()
@@ -100,14 +105,19 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches of the validation part, in order."""
-        return self._eval_loader(self.splits.val)
+        return self._eval_loader("val", self.splits.val)
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Batches of the test part, in order."""
-        return self._eval_loader(self.splits.test)
+        return self._eval_loader("test", self.splits.test)
 
-    def _eval_loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
-        return DataLoader(dataset, self.options.eval_batch_size or self.options.batch_size, **self._loading())
+    def _eval_loader(self, part: str, dataset: Dataset[Any]) -> DataLoader[Any]:
+        size = len(dataset)  # type: ignore[arg-type]  # torch's Dataset declares no length
+        if size < self._devices():
+            raise self._too_few(part, size)
+        share = ShareSampler(size, self._rank(), self._devices()) if self._devices() > 1 else None
+        batch_size = self.options.eval_batch_size or self.options.batch_size
+        return ImageLoader(dataset, batch_size, sampler=share, **self._loading())
 
     def _loading(self) -> dict[str, Any]:
         workers = self.options.num_workers
@@ -122,8 +132,14 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         return len(self.splits.train)  # type: ignore[arg-type]  # torch's Dataset declares no length
 
     def _train_share(self) -> int:
-        """Training images of one device; with several, Lightning evens out the shares by repeating images."""
-        return -(-self._train_size() // self._devices())
+        """Training images of one device; see `EpochSampler`."""
+        return self._train_size() // self._devices()
+
+    def _too_few(self, part: str, size: int) -> DataError:
+        return DataError(f"the {part} part holds {size} image(s), too few for {self._devices()} devices; use fewer")
+
+    def _rank(self) -> int:
+        return 0 if self.trainer is None else self.trainer.global_rank
 
     def _devices(self) -> int:
         return 1 if self.trainer is None else self.trainer.world_size

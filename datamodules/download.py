@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -43,7 +44,7 @@ def download(url: str, target: Path) -> None:
     except HTTPError as error:
         if error.code != 416:  # nothing beyond what is here: it was whole
             raise _failed(url, target, error) from None
-    except (URLError, OSError) as error:
+    except (URLError, HTTPException, OSError) as error:
         raise _failed(url, target, error) from None
     os.replace(partial, target)
 

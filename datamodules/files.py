@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from datamodules.augmented import AugmentedImages, FileSource, Record, Source
+from datamodules.augmented import AugmentedImages, FileSource, Source
 from datamodules.base import ImageDataModule
+from datamodules.checks import check_files, check_labels
 from datamodules.location import Layout, chosen_root, locate
 from datamodules.options import FileOptions
 from datamodules.preprocessing import Preprocessing
+from datamodules.records import Record, Records
 from datamodules.splits import Splits, stratified_split
 from datamodules.transforms.building import MEAN, STD, create_transform
 from datamodules.transforms.names import TRANSFORMS
@@ -59,15 +59,10 @@ class FileDataModule(ImageDataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """As the dataset lists them; known after ``setup``."""
-        return self.listing.class_names
-
-    @property
-    def listing(self) -> Listing:
-        """What ``read`` found. Raises DataError before ``setup``."""
-        if not hasattr(self, "_listing"):
+        """As the dataset lists them. Raises DataError before ``setup``."""
+        if not hasattr(self, "_class_names"):
             raise DataError(f"{type(self).__name__} has read no files yet; call setup() first")
-        return self._listing
+        return self._class_names
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -79,20 +74,27 @@ class FileDataModule(ImageDataModule):
     def make_splits(self) -> Splits:
         """Find, read, check, divide. Raises DataError for everything that can be known before training."""
         options = self.options
-        listing = self.read(locate(chosen_root(self.name, options.root), self.layout, options.download))
-        self.check(listing)
-        self._listing = listing
-        train, val = listing.train, listing.val or listing.test
+        names, *lists = self.read(locate(chosen_root(self.name, options.root), self.layout, options.download))
+        train, test, val = map(Records.of, lists)
+        self.check(names, {"training": train, "test": test, "validation": val})
+        self._class_names = names
         if options.holdout:
             train, val = held_out(train, options.holdout, options.holdout_seed)
-        sources = {"train": train, "val": val, "test": listing.test}
+            if not len(val) or not len(train):
+                raise DataError(
+                    f"data.holdout={options.holdout} holds out {len(val)} images of {len(val) + len(train)}, because "
+                    "classes are divided one by one; choose another fraction"
+                )
+        sources = {"train": train, "val": val if len(val) else test, "test": test}
         return Splits(**{part: self._images(self.source(records), part) for part, records in sources.items()})
 
-    def check(self, listing: Listing) -> None:
+    def check(self, class_names: list[str], parts: dict[str, Records]) -> None:
         """Raise DataError for lists and files that do not go together."""
-        check(listing)
+        check_labels(class_names, parts)
+        for part, records in parts.items():
+            check_files(part, records)
 
-    def source(self, records: Sequence[Record]) -> Source:
+    def source(self, records: Records) -> Source:
         """The images of ``records``."""
         return FileSource(records, self.options.decode_backend)
 
@@ -102,42 +104,7 @@ class FileDataModule(ImageDataModule):
         return AugmentedImages(source, transform, options.seed)
 
 
-def held_out(records: Sequence[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
+def held_out(records: Records, fraction: float, seed: int) -> tuple[Records, Records]:
     """Two parts of ``records``, the second with ``fraction`` of each class."""
-    labels = np.array([record.label for record in records])
-    parts = stratified_split(labels, (1 - fraction, fraction), seed)
-    train, val = ([records[position] for position in part] for part in parts)
-    return train, val
-
-
-def check(listing: Listing) -> None:
-    """Raise DataError for an empty class, a label that is out of range or an image that is not there."""
-    classes = len(listing.class_names)
-    for part, records in (("training", listing.train), ("validation", listing.val), ("test", listing.test)):
-        wrong = [record for record in records if not 0 <= record.label < classes]
-        if wrong:
-            raise DataError(
-                f"the {part} list gives {wrong[0].path} the label {wrong[0].label}, counted from 0, and there are "
-                f"{classes} classes; restore the lists from the archive"
-            )
-        missing = [record.path for record in records if not record.path.exists()]
-        if missing:
-            named = ", ".join(map(str, missing[:3])) + (", ..." if len(missing) > 3 else "")
-            raise DataError(f"{len(missing)} of {len(records)} {part} images are not there: {named}; restore them")
-    empty = sorted(set(range(classes)) - {record.label for record in listing.train})
-    if empty:
-        names = ", ".join(listing.class_names[label] for label in empty[:5])
-        raise DataError(f"{len(empty)} of {classes} classes have no training image: {names}; restore them")
-
-
-def lines(file: Path) -> list[str]:
-    """Lines of a list, without empty ones. Raises DataError if it cannot be read."""
-    try:
-        return [line.strip() for line in file.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the list {file} cannot be read ({error}); restore it from the archive") from None
-
-
-def by_id(file: Path) -> dict[str, str]:
-    """Lines "ID VALUE" of a list."""
-    return dict(line.split(maxsplit=1) for line in lines(file))
+    train, val = stratified_split(records.labels, (1 - fraction, fraction), seed)
+    return records.select(train), records.select(val)

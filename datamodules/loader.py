@@ -9,10 +9,22 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from datamodules.sampler import EpochSampler
+from gcp.errors import GCPError
 
 
-class ResumableLoader(DataLoader[Any]):
-    """A ``DataLoader`` whose state is its sampler's epoch and the number of batches handed out in it.
+class ImageLoader(DataLoader[Any]):
+    """A ``DataLoader`` that hands on an error of a loading process in its own sentence, without the traceback there."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        try:
+            yield from super().__iter__()
+        except GCPError as error:
+            kind = type(error)
+            raise kind(str(error).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip()) from None
+
+
+class ResumableLoader(ImageLoader):
+    """An `ImageLoader` whose state is its sampler's epoch and the number of batches handed out in it.
 
     Lightning stores the state in checkpoints and gives it back in a resumed run. If that run continues the same epoch,
     training goes on with the batch that was due; if it begins the next epoch, nothing is skipped. Batches seen already

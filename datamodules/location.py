@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datamodules.archives import check_md5, extract
+from datamodules.archives import alone, check_md5, extract
 from datamodules.download import download
 from gcp.errors import DataError
 
@@ -42,12 +41,14 @@ class Layout:
         markers: files and folders that it has; several tuples are alternatives.
         folder: the folder at the top of its archive, which ``data.root`` may be or hold; "" for none.
         archives: what it is distributed as.
+        others: archives that will do as well.
         source: where to get it, for people.
     """
 
     markers: tuple[tuple[str, ...], ...]
     folder: str = ""
     archives: tuple[Archive, ...] = ()
+    others: tuple[Archive, ...] = ()
     source: str = ""
 
     @property
@@ -89,37 +90,71 @@ def locate(root: Path, layout: Layout, fetch: bool) -> Path:
     Raises:
         DataError: not there; says where it looked, what it expected and what to do.
     """
-    candidates = [root, root / layout.folder] if layout.folder else [root]
-    for folder in candidates:
-        if not layout.missing(folder):
-            return folder
-    if fetch and not layout.downloadable:
-        by_hand = _by_hand(layout)
-        raise DataError(f"no public address of this dataset is known to work{by_hand}; leave out data.download")
-    if fetch:
-        for archive in layout.archives:
+    try:
+        found = _complete(root, layout)
+        if found is None and (_present(root, layout) or (fetch and _may_fetch(root, layout))):
+            with alone(root):
+                found = _complete(root, layout) or _prepared(root, layout, fetch)
+    except OSError as error:
+        raise DataError(
+            f"the dataset in data.root={root} cannot be read or extracted ({error}); mend that, or extract it elsewhere"
+        ) from None
+    if found is None:
+        raise DataError(_explanation(root, layout))
+    return found
+
+
+def _complete(root: Path, layout: Layout) -> Path | None:
+    return next((folder for folder in _candidates(root, layout) if not layout.missing(folder)), None)
+
+
+def _candidates(root: Path, layout: Layout) -> list[Path]:
+    return [root, root / layout.folder] if layout.folder else [root]
+
+
+def _present(root: Path, layout: Layout) -> tuple[Archive, ...]:
+    """The archives in ``root``, if there are enough of them; none: there are not."""
+    for archives in (layout.archives, layout.others):
+        if all((root / archive.file).exists() for archive in archives):
+            return archives
+    return ()
+
+
+def _may_fetch(root: Path, layout: Layout) -> bool:
+    """Whether to fetch the archives: not if the dataset lies nearby. DataError if they have no address."""
+    if not layout.downloadable:
+        raise DataError(
+            f"no public address of this dataset is known to work{_by_hand(layout)}; leave out data.download"
+        )
+    return _nearby(root, layout) is None
+
+
+def _prepared(root: Path, layout: Layout, fetch: bool) -> Path | None:
+    present = _present(root, layout)
+    if fetch and not present:
+        present = layout.archives
+        for archive in present:
             if not (root / archive.file).exists():
                 download(archive.url or "", root / archive.file)
-    if layout.archives and all((root / archive.file).exists() for archive in layout.archives):
-        for archive in layout.archives:
-            if archive.md5 is not None:
-                check_md5(root / archive.file, archive.md5)
-            if archive.extracted:
-                extract(root / archive.file, root)
-    for folder in candidates:
-        if not layout.missing(folder):
-            return folder
-    raise DataError(_explanation(root, candidates, layout))
+    for archive in present:
+        if archive.md5 is not None:
+            check_md5(root / archive.file, archive.md5)
+        if archive.extracted:
+            extract(root / archive.file, root)
+    return _complete(root, layout)
 
 
-def _explanation(root: Path, candidates: list[Path], layout: Layout) -> str:
-    for folder in _nearby(root, layout):
-        if not layout.missing(folder):
-            return f"the dataset is not in data.root={root} but in {folder}; set data.root={folder}"
-    for folder in candidates:
+def _explanation(root: Path, layout: Layout) -> str:
+    nearby = _nearby(root, layout)
+    if nearby is not None:
+        return f"the dataset is not in data.root={root} but in {nearby}; set data.root={nearby}"
+    for folder in _candidates(root, layout):
         if layout.begun(folder):
             missing = ", ".join(layout.missing(folder))
-            return f"{folder} is incomplete: it lacks {missing}; restore it from the archive"
+            again = (
+                "delete what is there of it and run again" if _present(root, layout) else "restore it from the archive"
+            )
+            return f"{folder} is incomplete: it lacks {missing}; {again}"
     expected = " or ".join(", ".join(markers) for markers in layout.markers)
     found = "it does not exist" if not root.exists() else f"found {_listing(root)}"
     missing_archives = [archive.file for archive in layout.archives if not (root / archive.file).exists()]
@@ -129,16 +164,13 @@ def _explanation(root: Path, candidates: list[Path], layout: Layout) -> str:
     return f"no dataset in data.root={root}: expected {expected}; {found}{remedy or _by_hand(layout)}"
 
 
-def _nearby(root: Path, layout: Layout) -> Iterator[Path]:
-    """One or two levels up, one level down."""
+def _nearby(root: Path, layout: Layout) -> Path | None:
+    """The dataset one or two levels up or one level down."""
     if layout.markers == ANY:
-        return
-    yield from list(root.parents)[:2]
-    if root.is_dir():
-        for child in sorted(path for path in root.iterdir() if path.is_dir()):
-            yield child
-            if layout.folder:
-                yield child / layout.folder
+        return None
+    children = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    inside = [folder for child in children for folder in _candidates(child, layout)]
+    return next((folder for folder in [*list(root.parents)[:2], *inside] if not layout.missing(folder)), None)
 
 
 def _by_hand(layout: Layout) -> str:

@@ -15,6 +15,6 @@ def load(file: Path) -> dict[str, Any]:
     """The variables of a ``.mat`` file, scalars as such. Raises DataError if it cannot be read."""
     try:
         contents: dict[str, Any] = loadmat(file, squeeze_me=True, chars_as_strings=True)
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
+    except (OSError, ValueError, TypeError, NotImplementedError, MemoryError, MatReadError) as error:
         raise DataError(f"the list {file} cannot be read ({error}); restore it from the archive") from None
     return contents

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from gcp.errors import NonFiniteError
@@ -83,6 +83,7 @@ class Classifier(pl.LightningModule):
             {f"acc{k}": MulticlassAccuracy(num_classes, top_k=min(k, num_classes), average="micro") for k in (1, 5)}
         )
         self.accuracy = nn.ModuleDict({f"{stage}_": accuracy.clone(prefix=f"{stage}/") for stage in STAGES})
+        self.mean_loss = nn.ModuleDict({f"{stage}_": MeanMetric() for stage in STAGES})
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to logits (B, num_classes)."""
@@ -156,7 +157,9 @@ class Classifier(pl.LightningModule):
             raise self._located(error, images, batch_idx, stage) from error
         accuracy = self.accuracy[f"{stage}_"]
         accuracy(logits, targets if targets.dim() == 1 else targets.argmax(1))
-        self.log(f"{stage}/loss", loss, on_step=training, on_epoch=True, prog_bar=True, batch_size=len(images))
+        mean_loss = self.mean_loss[f"{stage}_"]  # exact over uneven shares: Lightning's sync_dist rounds the weights
+        mean_loss(loss.detach(), len(images))
+        self.log(f"{stage}/loss", mean_loss, on_step=training, on_epoch=True, prog_bar=True)
         self.log_dict(accuracy, on_step=False, on_epoch=True, prog_bar=True)
         return loss, logits
 

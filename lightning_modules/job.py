@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gcp.errors import GCPError
+from lightning_modules.distributed.ranks import is_main_process
 from lightning_modules.summary import Summary
 
 TRACEBACK = "error.txt"
@@ -36,7 +37,7 @@ def job(directory: Path, **facts: Any) -> Iterator[Summary]:
         directory: the run directory.
         facts: what is known at the start: mode, method, backbone, dataset, seed.
     """
-    summary = Summary(directory, **facts)
+    summary = Summary(directory, write=is_main_process(), **facts)
     on_interrupt = signal.getsignal(signal.SIGINT)
     exit_code = 1
     try:

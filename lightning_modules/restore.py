@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from gcp.backbones.registry import BACKBONES
 from gcp.checkpoints.reading import read_file
 from gcp.errors import CheckpointError
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint
+from lightning_modules.checkpoint_names import BEST, FOLDER, LAST, PREVIOUS
+from lightning_modules.distributed.ranks import is_main_process
 from lightning_modules.run import Run
 from lightning_modules.switching import as_saved
 
@@ -24,11 +27,13 @@ OWN = (
     "ckpt_triangle",
     "ckpt_classifier",
     "plugins",
+    "threads",
     "logger",
     "export",
     "sweep",
     "analysis",
     "path",
+    "published",
 )
 
 
@@ -39,7 +44,7 @@ def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path 
     """
     training = run.config["mode"] == "fit"
     path = find(run.config["ckpt_path"], run.directory, directory_given, outputs, prefer_best=not training)
-    contents = read_file(path)
+    path, contents = _readable(path)
     if not _is_ours(contents):
         config = without_pretrained({**run.config, "ckpt_path": str(path)})
         return Run(run.directory, config, 0 if training else None, published=True)
@@ -52,6 +57,20 @@ def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path 
         stored = as_saved(stored, contents)
     config = merge(run.config, stored, explicit, training)
     return Run(run.directory, {**config, "ckpt_path": str(path)}, contents["global_step"] if training else None)
+
+
+def _readable(path: Path) -> tuple[Path, Any]:
+    """The file and what is in it; for a ``last.ckpt`` that is damaged, the one before it."""
+    try:
+        return path, read_file(path)
+    except CheckpointError as error:
+        previous = path.with_name(PREVIOUS)
+        if path.name != LAST or not previous.exists():
+            raise
+        contents = read_file(previous)
+        if is_main_process():
+            print(f"{error}; going on from the one before it, {previous}", file=sys.stderr)
+        return previous, contents
 
 
 def find(path: str, directory: Path, directory_given: bool, outputs: Path, prefer_best: bool) -> Path:
@@ -69,16 +88,16 @@ def find(path: str, directory: Path, directory_given: bool, outputs: Path, prefe
     """
     if path == "last":
         root = directory if directory_given else outputs
-        found = sorted(root.glob("**/checkpoints/last.ckpt"), key=lambda file: file.stat().st_mtime)
+        found = sorted(root.glob(f"**/{FOLDER}/{LAST}"), key=lambda file: file.stat().st_mtime)
         if not found:
-            raise CheckpointError(f"ckpt_path=last found no checkpoints/last.ckpt under {root}; give the path of one")
+            raise CheckpointError(f"ckpt_path=last found no {FOLDER}/{LAST} under {root}; give the path of one")
         return found[-1]
     chosen = Path(path)
     if chosen.is_dir():
-        names = ("best.ckpt", "last.ckpt") if prefer_best else ("last.ckpt", "best.ckpt")
-        files = [chosen / "checkpoints" / name for name in names if (chosen / "checkpoints" / name).exists()]
+        names = (BEST, LAST, PREVIOUS) if prefer_best else (LAST, PREVIOUS, BEST)
+        files = [chosen / FOLDER / name for name in names if (chosen / FOLDER / name).exists()]
         if not files:
-            raise CheckpointError(f"the run directory {chosen} holds no checkpoints/{names[0]}; give another ckpt_path")
+            raise CheckpointError(f"the run directory {chosen} holds no {FOLDER}/{names[0]}; give another ckpt_path")
         return files[0]
     if not chosen.exists():
         raise CheckpointError(f"no checkpoint at {chosen}; give a .ckpt file, a run directory, or last")

@@ -19,11 +19,13 @@ class Summary:
 
     Args:
         directory: the run directory; made if it does not exist.
+        write: false in all processes of a run but the main one.
         facts: what is known at the start: method, backbone, dataset, seed.
     """
 
-    def __init__(self, directory: Path, **facts: Any) -> None:
+    def __init__(self, directory: Path, write: bool = True, **facts: Any) -> None:
         self.path = directory / FILE
+        self.write = write
         earlier = json.loads(self.path.read_text()) if self.path.exists() else {}
         self.fields: dict[str, Any] = {
             "params": None,
@@ -58,6 +60,8 @@ class Summary:
         self.update(status=FAILED, error=text, ended=_now())
 
     def _write(self) -> None:
+        if not self.write:
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".tmp")
         partial.write_text(json.dumps(self.fields, indent=2) + "\n")

@@ -69,13 +69,16 @@ def test_one_sentence(cli, arguments, sentence):
     assert "Traceback" not in outcome.err
 
 
-def test_a_damaged_image_ends_training_with_its_name(cli, tmp_path, summary_of):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_ends_training_with_its_name(cli, tmp_path, summary_of, workers):
     fabricate.cub(tmp_path / "birds")
     for image in (tmp_path / "birds/images").glob("*/*.jpg"):
         image.write_bytes(image.read_bytes()[:200])
-    outcome = cli("dataset=cub", "data.root=birds", *HERE)
+    outcome = cli("dataset=cub", "data.root=birds", f"data.num_workers={workers}", *HERE)
     assert outcome.code == 1
     assert outcome.err.count("error:") == 1
+    assert "Traceback" not in outcome.err + outcome.out
+    assert len(summary_of(tmp_path / "run")["error"].splitlines()) == 1
     assert "birds/images" in outcome.err
     assert "restore it from the archive" in outcome.err
     assert summary_of(tmp_path / "run")["status"] == "failed"

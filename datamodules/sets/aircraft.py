@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datamodules.augmented import Record
-from datamodules.files import FileDataModule, Listing, lines
+from datamodules.files import FileDataModule, Listing
+from datamodules.lists import lines, parsing
 from datamodules.location import Archive, Layout
 from datamodules.options import AircraftOptions
+from datamodules.records import Record
 
 URL = "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz"
 PLURAL = {"variant": "variants", "family": "families", "manufacturer": "manufacturers"}
@@ -23,7 +24,7 @@ class AircraftDataModule(FileDataModule):
     layout = Layout(
         markers=(("data/images", "data/variants.txt", "data/images_variant_test.txt"),),
         folder="fgvc-aircraft-2013b",
-        archives=(Archive("fgvc-aircraft-2013b.tar.gz", None, URL),),
+        archives=(Archive("fgvc-aircraft-2013b.tar.gz", "d4acdd33327262359767eeaa97a4f732", URL),),
         source="https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft",
     )
 
@@ -32,11 +33,12 @@ class AircraftDataModule(FileDataModule):
         level, data = self.options.level, root / "data"
         names = lines(data / f"{PLURAL[level]}.txt")
         label = {name: position for position, name in enumerate(names)}
-
         box = (0, 0, EDGE, -BANNER) if self.options.crop_banner else None
 
         def part(split: str) -> list[Record]:
-            pairs = (line.split(" ", 1) for line in lines(data / f"images_{level}_{split}.txt"))
-            return [Record(data / "images" / f"{image}.jpg", label.get(name, -1), box) for image, name in pairs]
+            file = data / f"images_{level}_{split}.txt"
+            with parsing(file):
+                pairs = (line.split(" ", 1) for line in lines(file))
+                return [Record(data / "images" / f"{image}.jpg", label[name], box) for image, name in pairs]
 
         return Listing(names, part("trainval"), part("test"))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from datamodules.augmented import Record
+import numpy as np
+
 from datamodules.files import FileDataModule, Listing
-from datamodules.location import Layout
+from datamodules.lists import parsing
+from datamodules.location import Archive, Layout
 from datamodules.matlab import load
+from datamodules.records import Record
 
 TEST_LABELS = "cars_test_annos_withlabels.mat"
 
@@ -24,28 +27,39 @@ class CarsDataModule(FileDataModule):
             ("car_ims", "cars_annos.mat"),
         ),
         folder="stanford_cars",
+        archives=(
+            Archive("cars_train.tgz", "065e5b463ae28d29e77c1b4b166cfe61"),
+            Archive("cars_test.tgz", "4ce7ebf6a94d07f1952d94dd34c4d501"),
+            Archive("car_devkit.tgz", "c3b158d763b6e2245038c8ad08e45376"),
+            Archive(TEST_LABELS, "b0a2b23655a3edd16d84508592a98d10", extracted=False),
+        ),
+        others=(Archive("car_ims.tgz"), Archive("cars_annos.mat", extracted=False)),
         source="a copy of Stanford Cars; its own address is gone",
     )
 
     def read(self, root: Path) -> Listing:
         """Labels in the lists begin with 1."""
-        if (root / "cars_annos.mat").exists():
-            contents = load(root / "cars_annos.mat")
+        single, devkit = root / "cars_annos.mat", root / "devkit"
+        if single.exists():
+            contents = load(single)
             parts: dict[int, list[Record]] = {0: [], 1: []}
-            for entry in contents["annotations"]:
-                parts[int(entry["test"])].append(_record(root / str(entry["relative_im_path"]), entry))
-            return Listing([str(name) for name in contents["class_names"]], parts[0], parts[1])
-        devkit = root / "devkit"
-        test = devkit / TEST_LABELS
-        files = {
-            "cars_train": devkit / "cars_train_annos.mat",
-            "cars_test": test if test.exists() else root / TEST_LABELS,
-        }
-        train, test_records = (
-            [_record(root / folder / str(entry["fname"]), entry) for entry in load(file)["annotations"]]
-            for folder, file in files.items()
-        )
-        return Listing([str(name) for name in load(devkit / "cars_meta.mat")["class_names"]], train, test_records)
+            with parsing(single):
+                for entry in np.atleast_1d(contents["annotations"]):
+                    parts[int(entry["test"])].append(_record(root / str(entry["relative_im_path"]), entry))
+            return Listing(_names(single), parts[0], parts[1])
+        test = devkit / TEST_LABELS if (devkit / TEST_LABELS).exists() else root / TEST_LABELS
+        train_records = _records(devkit / "cars_train_annos.mat", root / "cars_train")
+        return Listing(_names(devkit / "cars_meta.mat"), train_records, _records(test, root / "cars_test"))
+
+
+def _names(file: Path) -> list[str]:
+    with parsing(file):
+        return [str(name) for name in np.atleast_1d(load(file)["class_names"])]
+
+
+def _records(file: Path, folder: Path) -> list[Record]:
+    with parsing(file):
+        return [_record(folder / str(entry["fname"]), entry) for entry in np.atleast_1d(load(file)["annotations"])]
 
 
 def _record(path: Path, entry: Any) -> Record:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torchvision import datasets
 
-from datamodules.augmented import Record, Source
+from datamodules.augmented import Source
 from datamodules.files import FileDataModule, Listing
 from datamodules.location import Archive, Layout
+from datamodules.records import Record, Records
 from gcp.errors import DataError
 
 
@@ -36,21 +36,20 @@ class CIFAR10DataModule(FileDataModule):
         for part in ("train", "test"):
             try:
                 stored = self.reader(root, train=part == "train")
-            except (RuntimeError, OSError) as error:
+            except (RuntimeError, OSError):
                 folder = root / self.reader.base_folder
-                reason = str(error).split("\n")[0].rstrip(".")
                 raise DataError(
-                    f"{folder} is incomplete or damaged ({reason}); delete the folder, and restore it from the archive "
-                    "or with data.download=true"
+                    f"{folder} lacks a file, or one has another MD5 sum than was published; delete the folder, and "
+                    "restore it from the archive or with data.download=true"
                 ) from None
             self._pixels[part] = torch.from_numpy(stored.data).permute(0, 3, 1, 2)
             parts.append([Record(Path(part, str(position)), label) for position, label in enumerate(stored.targets)])
         return Listing(list(stored.classes), *parts)
 
-    def check(self, listing: Listing) -> None:
+    def check(self, class_names: list[str], parts: dict[str, Records]) -> None:
         """The sums have been checked."""
 
-    def source(self, records: Sequence[Record]) -> Source:
+    def source(self, records: Records) -> Source:
         """Images in memory."""
         return _Stored(self._pixels, records)
 
@@ -68,7 +67,7 @@ class CIFAR100DataModule(CIFAR10DataModule):
 
 
 class _Stored:
-    def __init__(self, pixels: dict[str, Tensor], records: Sequence[Record]) -> None:
+    def __init__(self, pixels: dict[str, Tensor], records: Records) -> None:
         self.pixels = pixels
         self.records = records
 

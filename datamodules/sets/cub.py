@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datamodules.augmented import Record
-from datamodules.files import FileDataModule, Listing, by_id
+from datamodules.files import FileDataModule, Listing
+from datamodules.lists import by_id, parsing
 from datamodules.location import Archive, Layout
+from datamodules.records import Record
 
 URL = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
 
@@ -24,10 +25,16 @@ class CUBDataModule(FileDataModule):
 
     def read(self, root: Path) -> Listing:
         """Labels in the lists begin with 1."""
-        classes, labels = by_id(root / "classes.txt"), by_id(root / "image_class_labels.txt")
-        training = by_id(root / "train_test_split.txt")
+        files = by_id(root / "images.txt")
+        labels = by_id(root / "image_class_labels.txt", files)
+        training = by_id(root / "train_test_split.txt", files)
         parts: dict[str, list[Record]] = {"1": [], "0": []}
-        for image, file in by_id(root / "images.txt").items():
-            parts[training[image]].append(Record(root / "images" / file, int(labels[image]) - 1))
-        names = [classes[key].split(".", 1)[-1].replace("_", " ") for key in sorted(classes, key=int)]
+        for image, file in files.items():
+            with parsing(root / "image_class_labels.txt"):
+                record = Record(root / "images" / file, int(labels[image]) - 1)
+            with parsing(root / "train_test_split.txt"):
+                parts[training[image]].append(record)
+        classes = by_id(root / "classes.txt")
+        with parsing(root / "classes.txt"):
+            names = [classes[key].split(".", 1)[-1].replace("_", " ") for key in sorted(classes, key=int)]
         return Listing(names, parts["1"], parts["0"])

@@ -7,11 +7,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from datamodules.augmented import Record
 from datamodules.files import FileDataModule, Listing
+from datamodules.lists import in_order, parsing
 from datamodules.location import Archive, Layout
 from datamodules.matlab import load
 from datamodules.options import DogsOptions
+from datamodules.records import Record
 from gcp.errors import DataError
 
 
@@ -39,17 +40,18 @@ class DogsDataModule(FileDataModule):
         names: dict[int, str] = {}
         parts = []
         for part in ("train", "test"):
-            contents = load(lists / f"{part}_list.mat")
-            records = []
-            for file, label in zip(
-                np.atleast_1d(contents["file_list"]), np.atleast_1d(contents["labels"]), strict=True
-            ):
-                folder, _, name = str(file).partition("/")
-                names[int(label) - 1] = folder.split("-", 1)[-1].replace("_", " ")
-                box = self._box(root / "Annotation" / folder / Path(name).stem) if self.options.crop_to_box else None
-                records.append(Record(images / str(file), int(label) - 1, box))
-            parts.append(records)
-        return Listing([names.get(label, "?") for label in range(max(names) + 1)], *parts)
+            file = lists / f"{part}_list.mat"
+            contents = load(file)
+            with parsing(file):
+                pairs = zip(np.atleast_1d(contents["file_list"]), np.atleast_1d(contents["labels"]), strict=True)
+                parts.append([self._record(images, str(name), int(label) - 1, names) for name, label in pairs])
+        return Listing(in_order(names), *parts)
+
+    def _record(self, images: Path, file: str, label: int, names: dict[int, str]) -> Record:
+        folder, _, name = file.partition("/")
+        names[label] = folder.split("-", 1)[-1].replace("_", " ")
+        annotation = images.parent / "Annotation" / folder / Path(name).stem
+        return Record(images / file, label, self._box(annotation) if self.options.crop_to_box else None)
 
     def _box(self, file: Path) -> tuple[int, int, int, int]:
         try:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from torchvision.datasets import Flowers102
 
-from datamodules.augmented import Record
 from datamodules.files import FileDataModule, Listing
+from datamodules.lists import parsing
 from datamodules.location import Archive, Layout
 from datamodules.matlab import load
+from datamodules.records import Record
 
 URL = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
 
 
 class FlowersDataModule(FileDataModule):
-    """102 classes without published names, 1,020 images to train on, 1,020 to validate on, 6,149 to test on."""
+    """102 classes, 1,020 images to train on, 1,020 to validate on, 6,149 to test on."""
 
     name = "flowers"
     layout = Layout(
@@ -31,13 +33,15 @@ class FlowersDataModule(FileDataModule):
 
     def read(self, root: Path) -> Listing:
         """Numbers of images and labels begin with 1."""
-        labels = np.atleast_1d(load(root / "imagelabels.mat")["labels"]).astype(int) - 1
-        numbers = load(root / "setid.mat")
-        train, val, test = (
-            [
-                Record(root / "jpg" / f"image_{number:05d}.jpg", int(labels[number - 1]))
-                for number in np.atleast_1d(numbers[part]).astype(int)
-            ]
-            for part in ("trnid", "valid", "tstid")
-        )
-        return Listing([f"flower {label + 1}" for label in range(labels.max() + 1)], train, test, val)
+        with parsing(root / "imagelabels.mat"):
+            labels = np.atleast_1d(load(root / "imagelabels.mat")["labels"]).astype(int) - 1
+        with parsing(root / "setid.mat"):
+            numbers = load(root / "setid.mat")
+            train, val, test = (
+                [
+                    Record(root / "jpg" / f"image_{number:05d}.jpg", int(labels[number - 1]))
+                    for number in np.atleast_1d(numbers[part]).astype(int)
+                ]
+                for part in ("trnid", "valid", "tstid")
+            )
+        return Listing(list(Flowers102.classes[: labels.max(initial=-1) + 1]), train, test, val)

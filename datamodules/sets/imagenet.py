@@ -2,50 +2,90 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from torchvision.datasets import ImageNet
+from torchvision.datasets import imagenet
+from torchvision.models import ResNet50_Weights
 
+from datamodules.archives import alone, check_md5, partial_folder, unpack
 from datamodules.files import FileDataModule, Listing
 from datamodules.location import Layout, chosen_root
 from datamodules.sets.folder import read_tree, same_classes
 from datamodules.splits import Splits
 from gcp.errors import DataError
 
-ARCHIVES = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz")
+ARCHIVES = {part: name for part, (name, _) in imagenet.ARCHIVE_META.items()}  # of "train", "val" and "devkit"
+NEEDED = {"train": ["train"], "val": ["val", "devkit"]}  # the validation labels are in the development kit
 
 
 class ImageNetDataModule(FileDataModule):
     """1000 classes, 1,281,167 images to train on and the 50,000 validation images to test on.
 
-    ``train/WNID/IMAGE`` and ``val/WNID/IMAGE``, or the three official archives, which torchvision checks and extracts
-    into that. Labels are the positions of the WordNet numbers in alphabetical order.
+    ``train/WNID/IMAGE`` and ``val/WNID/IMAGE``, or the three official archives, which are checked and extracted into
+    that. Labels are the positions of the WordNet numbers in alphabetical order.
     """
 
     name = "imagenet"
     layout = Layout(
         markers=(("train", "val"),),
-        source=f"https://image-net.org: {', '.join(ARCHIVES)}, or trees train/ and val/ with a folder for each class",
+        source=f"https://image-net.org: {', '.join(ARCHIVES.values())}, or trees train/ and val/ with a folder for "
+        "each class",
     )
 
     def make_splits(self) -> Splits:
         """Extract the official archives first, if that is what there is."""
         root = chosen_root(self.name, self.options.root)
-        there = [name for name in ARCHIVES if (root / name).exists()]
-        if there and self.layout.missing(root):
-            if len(there) < len(ARCHIVES):
-                lacking = ", ".join(name for name in ARCHIVES if name not in there)
-                raise DataError(f"{root} has {', '.join(there)} but not {lacking}; put all three there")
-            try:
-                for part in ("train", "val"):
-                    ImageNet(root, part)
-            except (RuntimeError, OSError) as error:
-                raise DataError(f"an archive in {root} is damaged ({error}); fetch it again") from None
+        if any((root / name).exists() for name in ARCHIVES.values()) and self.layout.missing(root):
+            _extract_official(root, self.layout)
         return super().make_splits()
 
     def read(self, root: Path) -> Listing:
-        """By ``ImageFolder``."""
-        names, train = read_tree(root / "train")
+        """By ``ImageFolder``; names of the 1000 classes from torchvision, of fewer their WordNet numbers."""
+        numbers, train = read_tree(root / "train")
         found, test = read_tree(root / "val")
-        same_classes(names, found, root / "val")
-        return Listing(names, train, test)
+        same_classes(numbers, found, root / "val")
+        names = ResNet50_Weights.IMAGENET1K_V2.meta["categories"]
+        return Listing(list(names) if len(numbers) == len(names) else numbers, train, test)
+
+
+def _extract_official(root: Path, layout: Layout) -> None:
+    """Make ``train/`` and ``val/``, whichever is missing. Raises DataError for what is missing or damaged."""
+    needed = [ARCHIVES[archive] for part in layout.missing(root) for archive in NEEDED[part]]
+    lacking = ", ".join(name for name in needed if not (root / name).exists())
+    if lacking:
+        there = ", ".join(name for name in ARCHIVES.values() if (root / name).exists())
+        raise DataError(f"{root} has {there} but not {lacking}; put all of them there")
+    try:
+        with alone(root):
+            for part in layout.missing(root):
+                for archive in NEEDED[part]:
+                    check_md5(root / ARCHIVES[archive], imagenet.ARCHIVE_META[archive][1])
+                with partial_folder(root) as partial:
+                    unpack(root / ARCHIVES[part], partial)
+                    if part == "train":
+                        _sort_train(partial)
+                    else:
+                        _sort_val(partial, root)
+                    os.rename(partial, root / part)
+    except OSError as error:
+        raise DataError(
+            f"the archives in {root} cannot be extracted ({error}); mend that, or do it elsewhere"
+        ) from None
+
+
+def _sort_train(folder: Path) -> None:
+    """An archive for each class becomes a folder for each class."""
+    for archive in sorted(folder.glob("*.tar")):
+        unpack(archive, folder / archive.stem, progress=False)
+        archive.unlink()
+
+
+def _sort_val(folder: Path, root: Path) -> None:
+    """Images in one folder go into a folder for each class, by the labels in the development kit."""
+    imagenet.parse_devkit_archive(root)
+    _, numbers = imagenet.load_meta_file(root)
+    for number in set(numbers):
+        (folder / number).mkdir()
+    for number, image in zip(numbers, sorted(folder.glob("*.JPEG")), strict=True):
+        os.rename(image, folder / number / image.name)

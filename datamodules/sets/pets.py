@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datamodules.augmented import Record
-from datamodules.files import FileDataModule, Listing, lines
+from datamodules.files import FileDataModule, Listing
+from datamodules.lists import in_order, lines, parsing
 from datamodules.location import Archive, Layout
+from datamodules.records import Record
 
 URL = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
 
@@ -30,10 +31,12 @@ class PetsDataModule(FileDataModule):
         names: dict[int, str] = {}
         parts = []
         for part in ("trainval", "test"):
+            file = root / "annotations" / f"{part}.txt"
             records = []
-            for line in lines(root / "annotations" / f"{part}.txt"):
-                image, label = line.split()[:2]
-                names[int(label) - 1] = image.rsplit("_", 1)[0].replace("_", " ")
-                records.append(Record(root / "images" / f"{image}.jpg", int(label) - 1))
+            with parsing(file):
+                for line in lines(file):
+                    image, label = line.split()[:2]
+                    names[int(label) - 1] = image.rsplit("_", 1)[0].replace("_", " ")
+                    records.append(Record(root / "images" / f"{image}.jpg", int(label) - 1))
             parts.append(records)
-        return Listing([names.get(label, "?") for label in range(max(names) + 1)], *parts)
+        return Listing(in_order(names), *parts)

@@ -23,18 +23,35 @@ def best_checkpoint(directory: Path, options: CallbackOptions) -> ModelCheckpoin
     )
 
 
+def last_checkpoints(directory: Path, options: CallbackOptions) -> list[ModelCheckpoint]:
+    """Keep ``last.ckpt`` up to date: after every epoch, and as often inside one as the options say."""
+    steps = options.checkpoint_every_n_steps
+    return [LastCheckpoint(directory)] + ([] if steps is None else [LastCheckpoint(directory, steps)])
+
+
 class LastCheckpoint(ModelCheckpoint):
-    """Keeps ``last.ckpt`` after every epoch, and when the run is interrupted.
+    """Keeps ``last.ckpt`` after every epoch and when the run is interrupted, or every so many steps.
 
     Not after other exceptions: a network that ran into NaN must not replace its last good state.
+
+    Args:
+        directory: the folder of the checkpoints.
+        steps: optimizer steps between two of them; none: after every epoch.
     """
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, filename="last", save_on_exception=True, enable_version_counter=False)
+    def __init__(self, directory: Path, steps: int | None = None) -> None:
+        super().__init__(
+            directory,
+            filename="last",
+            every_n_train_steps=steps,
+            save_on_exception=steps is None,
+            enable_version_counter=False,
+        )
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Save when a person or the scheduler stops the run."""
-        if isinstance(exception, (KeyboardInterrupt, SIGTERMException)):
+        """Save when a person or the scheduler stops the run; Ctrl-C is not in step with other processes."""
+        alone = trainer.world_size == 1
+        if isinstance(exception, SIGTERMException) or (alone and isinstance(exception, KeyboardInterrupt)):
             super().on_exception(trainer, pl_module, exception)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
@@ -37,6 +38,10 @@ class MetricsCSV(CSVLogger):
         if self._experiment is None:
             self._experiment = _ContinuingWriter(Path(self.log_dir), self.steps_done)
         return self._experiment
+
+    def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
+        """Write the rows up to here: a run that is killed goes on from the checkpoint, and must not lack them."""
+        self.save()
 
 
 class _ContinuingWriter(ExperimentWriter):

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from datamodules.base import ImageDataModule
@@ -26,7 +27,9 @@ from gcp.registry import resolve
 from lightning_modules.callbacks.averaging import Averaging
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint
 from lightning_modules.callbacks.method_switch import MethodSwitch
+from lightning_modules.checkpoint_files import AtomicCheckpointIO
 from lightning_modules.classifier import Classifier
+from lightning_modules.distributed.ranks import under_slurm
 from lightning_modules.restore import read
 from lightning_modules.run import Run
 from lightning_modules.settings.callbacks import CallbackOptions
@@ -89,7 +92,8 @@ def build_averaging(run: Run) -> list[Averaging]:
 
 def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     """Lightning's Trainer with the run's loggers and progress bars, writing into the run directory only."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # in-memory data needs none
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run directory that is resumed
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")
@@ -100,9 +104,13 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
         warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is frozen is
     bars: list[Callback] = [RichProgressBar()] if callback_options(run).progress_bar else []
     loggers = build_loggers(run)
+    options = dict(run.config["trainer"])
+    requeue = options.pop("requeue", True)
     try:
         trainer = pl.Trainer(
-            **run.config["trainer"],
+            **options,
+            plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=requeue)] if under_slurm() else [])],
+            use_distributed_sampler=False,  # the data modules share the images out
             default_root_dir=run.directory,
             logger=loggers,
             callbacks=[*callbacks, *bars],
@@ -110,7 +118,7 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
             enable_checkpointing=any(isinstance(each, ModelCheckpoint) for each in callbacks),
             enable_model_summary=False,
         )
-    except (ValueError, MisconfigurationException) as error:
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise OptionError(f"the trainer refuses its options: {error}") from error
     if run.config["trainer"]["precision"] == "16-mixed" and isinstance(trainer.accelerator, CPUAccelerator):
         print("trainer.precision=16-mixed is bf16-mixed on a CPU, which has no mixed float16", file=sys.stderr)

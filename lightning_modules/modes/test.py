@@ -7,6 +7,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from lightning_modules.callbacks.confusion import Confusion
+from lightning_modules.distributed.processes import processes
 from lightning_modules.modes.building import (
     build_classifier,
     build_data,
@@ -31,6 +32,7 @@ def run(run: Run, summary: Summary) -> None:
     wanted = callback_options(run).confusion_matrix
     trainer = build_trainer(run, [Confusion(run.directory, data.class_names)] if wanted else [])
     summary.update(params=count_parameters(module), ckpt_path=str(path))
-    test_network(trainer, module, data, summary)
+    with processes(trainer, run, summary.failed):
+        test_network(trainer, module, data, summary)
     if trainer.is_global_zero:
         show(run, summary)

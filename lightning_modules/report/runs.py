@@ -56,8 +56,9 @@ class RunRecord:
 
     @property
     def published(self) -> dict[str, Any]:
-        """Published results of its recipe: metrics by name, and ``source``."""
-        return dict(self.config.get("published") or {})
+        """Published results of its recipe for its method: metrics by name, and ``source``; empty if there are none."""
+        published = self.config.get("published") or {}
+        return {**published[self.method], "source": published.get("source")} if self.method in published else {}
 
     def value(self, name: str) -> float | None:
         """A number of the summary."""

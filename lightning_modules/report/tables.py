@@ -51,7 +51,7 @@ def markdown(rows: list[Row], picture: str) -> str:
         for row in ranked:
             lines.append(_line([*cells(row), _percent(row.published)] if published else cells(row)))
         parts += ["\n".join(lines), significance(group).sentence()]
-        sources = {run.published["source"] for row in group for run in row.runs if "source" in run.published}
+        sources = {run.published["source"] for row in group for run in row.runs if run.published.get("source")}
         parts += [f"Published: {source}." for source in sorted(map(str, sources))]
     failed = [run for row in rows for run in row.failed]
     if failed:

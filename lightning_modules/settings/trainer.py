@@ -15,7 +15,7 @@ class TrainerOptions(Options):
     accelerator: str = option("auto", "auto, cpu, gpu, ...")
     devices: int | str = option(1, "number of devices, or auto")
     num_nodes: int = option(1, "number of machines", minimum=1)
-    strategy: str = option("auto", "auto, ddp, ...")
+    strategy: str = option("auto", "auto, ddp, ...; data.batch_size is that of one device")
     precision: str = option(
         "32-true",
         "of the network; the spectral layer has its own, method.precision",
@@ -32,4 +32,7 @@ class TrainerOptions(Options):
     check_val_every_n_epoch: int = option(1, "epochs between two validations", minimum=1)
     num_sanity_val_steps: int = option(0, "validation batches tried before training", minimum=0)
     sync_batchnorm: bool = option(False, "batch statistics over all devices")
+    requeue: bool = option(
+        True, "under Slurm: on SIGUSR1 write a checkpoint and queue the job again, which then goes on from it"
+    )
     detect_anomaly: bool = option(False, "trace NaN in the backward to the operation that made it (slow)")

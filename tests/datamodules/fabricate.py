@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,6 +152,36 @@ def imagenet(root: Path) -> None:
     names = ["n01440764", "n01443537", "n01484850"]
     _tree(root / "train", names, TRAIN, 0)
     _tree(root / "val", names, TEST, 100)
+
+
+def imagenet_archives(root: Path) -> None:
+    """The three official archives: a tar of tars, a tar of images, and the lists that say what these show."""
+    work, names = root / "work", ["n01440764", "n01443537", "n01484850"]
+    kit = work / "ILSVRC2012_devkit_t12/data"
+    imagenet(work)
+    for number, name in enumerate(names):
+        _tar(work / f"tars/{name}.tar", sorted((work / "train" / name).iterdir()))
+        for place, image in enumerate(sorted((work / "val" / name).iterdir())):
+            image.rename(work / f"val/ILSVRC2012_val_{place * CLASSES + number + 1:08d}.JPEG")  # classes take turns
+    _tar(root / "ILSVRC2012_img_train.tar", sorted((work / "tars").iterdir()))
+    _tar(root / "ILSVRC2012_img_val.tar", sorted((work / "val").glob("*.JPEG")))
+    kit.mkdir(parents=True)
+    fields = ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children")
+    rows = [(number, name, f"fish {number}, swimmer", "it swims", 0) for number, name in enumerate(names, 1)]
+    rows.append((CLASSES + 1, "n00001740", "entity", "anything", CLASSES))  # inner nodes of the tree are no classes
+    synsets = np.array(rows, dtype=[(field, object) for field in fields]).reshape(-1, 1)
+    savemat(kit / "meta.mat", {"synsets": synsets})
+    labels = [number % CLASSES + 1 for number in range(TEST * CLASSES)]
+    (kit / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{label}\n" for label in labels))
+    _tar(root / "ILSVRC2012_devkit_t12.tar.gz", [kit.parent])
+    shutil.rmtree(work)
+
+
+def _tar(file: Path, paths: list[Path]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(file, "w:gz" if file.suffix == ".gz" else "w") as archive:
+        for path in paths:
+            archive.add(path, path.name)
 
 
 def folder(root: Path) -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import tarfile
 import threading
+import time
+import urllib.request
 import zipfile
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -102,6 +107,8 @@ class Server(BaseHTTPRequestHandler):
         self.send_response(206 if self.ranges else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if self.path == "/slow":
+            time.sleep(1.5)  # time for the other processes to come
         short = self.path == "/short" and len(self.log) == 1
         self.wfile.write(body[: len(body) // 2] if short else body)
 
@@ -116,7 +123,7 @@ def served():
     def serve(content, ranges=True):
         log = []
         server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, content, log, ranges))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}", log
 
@@ -130,6 +137,7 @@ def served():
 def _no_proxy(monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # another test's, which knows the proxy, would be used again
 
 
 def test_a_download_goes_on_where_it_broke_off(served, tmp_path):
@@ -177,3 +185,49 @@ def test_a_dataset_is_fetched_and_extracted(served, tmp_path):
 def test_a_dataset_without_an_address(tmp_path):
     with pytest.raises(DataError, match="no public address"):
         locate(tmp_path, Layout((("list.txt",),)), fetch=True)
+
+
+PREPARE = """
+import sys
+from datamodules.location import Archive, Layout, locate
+layout = Layout((("list.txt",),), "folder", (Archive("data.tgz", url=sys.argv[2]),))
+print(locate(__import__("pathlib").Path(sys.argv[1]), layout, fetch=True))
+"""
+
+
+def test_of_several_processes_one_prepares(served, tmp_path):
+    tar_with(tmp_path / "data.tgz", regular("folder/list.txt"))
+    address, log = served((tmp_path / "data.tgz").read_bytes())
+    command = [sys.executable, "-c", PREPARE, str(tmp_path / "root"), f"{address}/slow"]
+    environment = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+    processes = [subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment) for _ in range(3)]
+    outcomes = [process.communicate() for process in processes]
+    assert [out.strip() for out, _ in outcomes] == [str(tmp_path / "root/folder")] * 3
+    assert log == [0]  # fetched once
+    assert not any("Traceback" in err for _, err in outcomes)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    tar_with(tmp_path / "data.tgz", regular("folder/list.txt"))
+    (tmp_path / "root/.extracting/folder").mkdir(parents=True)
+    (tmp_path / "root/.extracting/folder/half.txt").touch()
+    extract(tmp_path / "data.tgz", tmp_path / "root")
+    assert [path.name for path in (tmp_path / "root").rglob("*")] == ["folder", "list.txt"]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    tar_with(tmp_path / "data.tgz", regular("folder/list.txt"))
+    (tmp_path / ".preparing.lock").mkdir()  # as root, as which tests may run, permissions stop nothing
+    layout = Layout((("list.txt",),), "folder", (Archive("data.tgz"),))
+    with pytest.raises(DataError, match=r"cannot be read or extracted .*mend that, or extract it elsewhere"):
+        locate(tmp_path, layout, fetch=False)
+
+
+def test_nothing_is_fetched_when_the_dataset_lies_nearby(served, tmp_path):
+    address, log = served(b"")
+    (tmp_path / "right").mkdir()
+    (tmp_path / "right/list.txt").touch()
+    layout = Layout((("list.txt",),), "", (Archive("data.tgz", url=f"{address}/data.tgz"),))
+    with pytest.raises(DataError, match=f"set data.root={tmp_path}/right$"):
+        locate(tmp_path, layout, fetch=True)
+    assert log == []

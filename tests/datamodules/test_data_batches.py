@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from lightning_fabric.utilities.distributed import DistributedSamplerWrapper
-from pytorch_lightning.utilities.data import _update_dataloader
 
 from datamodules.base import ImageDataModule
 from datamodules.options import DataOptions
@@ -82,24 +80,49 @@ def test_loaders_keep_their_processes_and_pass_options_on(numbered):
     assert not module.train_dataloader().persistent_workers
 
 
-class TwoDevices:
+class OneOfTwo:
+    """What a data module asks Lightning's Trainer for."""
+
     world_size = 2
+
+    def __init__(self, rank):
+        self.global_rank = rank
+
+
+def on_two_devices(numbered, **options):
+    for rank in range(2):
+        module = numbered(**options)
+        module.trainer = OneOfTwo(rank)
+        module.setup()
+        yield module
 
 
 @pytest.mark.parametrize(("batch_size", "batches"), [(4, [4, 4]), (15, [10])])
 def test_two_devices_share_an_epoch(numbered, batch_size, batches):
-    """As Lightning does it: its wrapper around our sampler, a new loader of the same class, set_epoch on that."""
-    module = numbered(batch_size=batch_size)
-    module.trainer = TwoDevices()
-    module.setup()
     seen = []
-    for rank in range(2):
+    for module in on_two_devices(numbered, images=21, batch_size=batch_size):
         loader = module.train_dataloader()
-        wrapper = DistributedSamplerWrapper(loader.sampler, num_replicas=2, rank=rank)
-        shared = _update_dataloader(loader, wrapper)
-        assert type(shared) is type(loader)
-        shared.sampler.set_epoch(3)
-        assert batch_sizes(shared) == batches
-        assert shared.state_dict() == {"epoch": 3, "batches": len(batches)}
-        seen += torch.cat([labels for _, labels in shared]).tolist()
+        loader.sampler.set_epoch(3)
+        assert batch_sizes(loader) == batches
+        assert loader.state_dict() == {"epoch": 3, "batches": len(batches)}
+        seen += torch.cat([labels for _, labels in loader]).tolist()
     assert len(seen) == len(set(seen)) == module.images_per_epoch
+
+
+def test_two_devices_evaluate_every_image_once(numbered):
+    """7 images to validate and 5 to test: torch's sampler would repeat one of each."""
+    modules = list(on_two_devices(numbered, batch_size=2))
+    for part, size in (("val", 7), ("test", 5)):
+        loaders = [getattr(module, f"{part}_dataloader")() for module in modules]
+        seen = [torch.cat([labels for _, labels in loader]).tolist() for loader in loaders]
+        assert sorted(seen[0] + seen[1]) == list(range(size))
+        assert abs(len(seen[0]) - len(seen[1])) <= 1
+
+
+def test_too_many_devices(numbered):
+    module = numbered()
+    module.trainer = OneOfTwo(0)
+    module.trainer.world_size = 6
+    module.setup()
+    with pytest.raises(DataError, match="the test part holds 5 image"):
+        module.test_dataloader()

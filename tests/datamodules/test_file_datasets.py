@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
 from torchvision import datasets as tv
+from torchvision.datasets import imagenet
 
 from datamodules.augmented import FileSource
 from datamodules.datasets import DATASETS, create_datamodule
@@ -57,7 +61,7 @@ def copy(tmp_path):
 
 
 def labels_of(dataset):
-    return [record.label for record in dataset.source.records]
+    return dataset.source.records.labels.tolist()
 
 
 def test_every_dataset_of_files_is_tested():
@@ -148,11 +152,18 @@ def test_holding_out_divides_the_training_images(name, copy):
     root = copy(name)
     whole, data = made(name, root), made(name, root, holdout=0.25)
     again = made(name, root, holdout=0.25, seed=5)
-    train, val, all_of_it = (split.source.records for split in (data.splits.train, data.splits.val, whole.splits.train))
+    train, val, all_of_it = (
+        list(split.source.records) for split in (data.splits.train, data.splits.val, whole.splits.train)
+    )
     assert sorted([*train, *val]) == sorted(all_of_it)
     assert set(labels_of(data.splits.val)) == set(range(CLASSES))
-    assert again.splits.val.source.records == val  # the run's seed leaves it alone
-    assert made(name, root, holdout=0.25, holdout_seed=1).splits.val.source.records != val or name == "flowers"
+    assert list(again.splits.val.source.records) == val  # the run's seed leaves it alone
+    assert list(made(name, root, holdout=0.25, holdout_seed=1).splits.val.source.records) != val or name == "flowers"
+
+
+def test_holding_out_too_little(copy):
+    with pytest.raises(DataError, match=r"data.holdout=0.1 holds out 0 images of 12, .*choose another fraction"):
+        made("cub", copy("cub"), holdout=0.1)
 
 
 def test_the_environment_names_the_folder_of_all_datasets(tmp_path, monkeypatch):
@@ -184,6 +195,67 @@ def test_a_list_that_is_missing_or_unreadable(name, copy):
         made(name, root)
 
 
+def spoilt(whole, text):
+    """What may have become of a list."""
+    yield from (
+        b"",
+        whole[: len(whole) // 2],
+        whole.split(b"\n")[0],
+        whole.replace(b" ", b""),
+        whole.replace(b"1", b"0"),
+    )
+    if text:  # scipy would take random numbers for sizes
+        yield bytes(np.random.default_rng(0).permutation(np.frombuffer(whole, np.uint8)))
+
+
+def complaint(name, root):
+    """The sentence of the DataError that loading ends with, none if it loads."""
+    try:
+        made(name, root)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("name", sorted(WITH_LISTS))
+def test_whatever_is_wrong_with_a_list_is_one_sentence(name, copy):
+    root = copy(name)
+    lists = [file for file in root.rglob("*") if file.suffix in (".txt", ".mat")]
+    for file in lists:
+        if "family" in file.name or "manufacturer" in file.name or file.name == "families.txt":
+            continue  # of other levels than the one read
+        whole = file.read_bytes()
+        complaints = []
+        for content in spoilt(whole, text=file.suffix == ".txt"):
+            file.write_bytes(content)
+            complaints.append(complaint(name, root))
+        assert complaints[0] is not None  # an empty list
+        assert not any("\n" in each for each in complaints if each)
+        file.write_bytes(whole)
+    assert complaint(name, root) is None
+
+
+def test_lists_that_do_not_go_together(copy):
+    root = copy("cub")
+    file = root / "image_class_labels.txt"
+    file.write_text("\n".join(file.read_text().splitlines()[1:]))
+    with pytest.raises(DataError, match=r"image_class_labels.txt .*other lists differ in 1 numbers: 18\)"):
+        made("cub", root)
+    root = copy("aircraft")
+    file = root / "data/images_variant_test.txt"
+    file.write_text(file.read_text().replace("A300B4", "A300B5"))
+    with pytest.raises(DataError, match=r"images_variant_test.txt .*unknown entry 'A300B5'"):
+        made("aircraft", root)
+
+
+def test_labels_of_the_test_part_that_were_not_published(copy):
+    root = copy("cars")
+    bare = np.array([[(1, "00001.jpg")]], dtype=[("bbox_x1", object), ("fname", object)])
+    savemat(root / "cars_test_annos_withlabels.mat", {"annotations": bare})
+    with pytest.raises(DataError, match=r"cars_test_annos_withlabels.mat is not as it was published \(no field"):
+        made("cars", root)
+
+
 @pytest.mark.parametrize("name", sorted(WITH_LISTS))
 def test_an_image_that_is_missing(name, copy):
     root = copy(name)
@@ -194,15 +266,31 @@ def test_an_image_that_is_missing(name, copy):
 
 
 @pytest.mark.parametrize("backend", ["torchvision", "pil"])
-@pytest.mark.parametrize("name", sorted(WITH_LISTS))
-def test_a_truncated_image_is_named_when_it_is_met(name, backend, copy):
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize("name", [name for name in OF_FILES if not name.startswith("cifar")])
+def test_a_truncated_image_is_named_when_it_is_met(name, share, backend, copy):
     root = copy(name)
-    for image in root.glob(WITH_LISTS[name][1]):
-        image.write_bytes(image.read_bytes()[:200])
+    image = sorted(file for file in root.rglob("*.[jJ]*") if file.read_bytes().startswith(b"\xff\xd8"))[0]
+    image.write_bytes(image.read_bytes()[: int(share * image.stat().st_size)])
     data = made(name, root, decode_backend=backend)
-    positions = [(part, position) for part in (data.splits.train, data.splits.test) for position in range(len(part))]
-    with pytest.raises(DataError, match=r"\.jpg is (damaged|not an image)"):
-        [part[position] for part, position in positions]
+    with pytest.raises(DataError, match=rf"{image.name} is (damaged|not an image)"):
+        [part[position] for part in data.splits for position in range(len(part))]
+
+
+def test_a_file_of_cifar_that_is_missing(copy):
+    root = copy("cifar10")
+    (root / "cifar-10-batches-py/data_batch_3").unlink()
+    with pytest.raises(DataError, match=r"cifar-10-batches-py lacks a file, .*delete the folder"):
+        made("cifar10", root)
+
+
+def test_a_box_that_cuts_out_nothing(copy):
+    root = copy("dogs")
+    file = next(root.glob("Annotation/*/*"))
+    file.write_text(file.read_text().replace(">25<", ">5<"))
+    data = made("dogs", root, crop_to_box=True)
+    with pytest.raises(DataError, match=rf"the box \(5, 6, 5, 30\) cuts nothing out of .*{file.name}"):
+        [part[position] for part in data.splits for position in range(len(part))]
 
 
 @pytest.mark.parametrize("name", ["imagenet", "folder"])
@@ -247,6 +335,19 @@ def test_a_root_one_level_up_or_down(name, tmp_path):
             made(name, wrong)
 
 
+def test_a_folder_of_ones_own_one_level_up_or_down(tmp_path):
+    fabricate.folder(tmp_path / "some/where")
+    for wrong in ("some", "some/where/train", "some/where/train/apple"):
+        with pytest.raises(DataError, match=f"but in {tmp_path}/some/where; set data.root="):
+            made("folder", tmp_path / wrong)
+
+
+def test_a_single_class_is_none(tmp_path):
+    fabricate._tree(tmp_path, ["a"], 5, 0)
+    with pytest.raises(DataError, match="one class only, 'a'"):
+        made("folder", tmp_path)
+
+
 # Archives
 
 
@@ -264,6 +365,9 @@ def packed(name, tmp_path, monkeypatch):
         "102flowers.tgz": ["jpg"],
         "images.tar.gz": ["images"],
         "annotations.tar.gz": ["annotations"],
+        "cars_train.tgz": ["cars_train"],
+        "cars_test.tgz": ["cars_test"],
+        "car_devkit.tgz": ["devkit"],
     }
     for archive in module.layout.archives:
         if not archive.extracted:
@@ -309,14 +413,66 @@ def test_an_archive_with_another_sum(tmp_path, monkeypatch):
         made("cub", root)
 
 
-def test_the_official_archives_of_imagenet_belong_together(tmp_path):
-    (tmp_path / "ILSVRC2012_img_train.tar").touch()
-    with pytest.raises(DataError, match=r"has ILSVRC2012_img_train.tar but not ILSVRC2012_img_val.tar, ILSVRC2012_dev"):
-        made("imagenet", tmp_path)
-    for name in ("ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"):
-        (tmp_path / name).touch()
-    with pytest.raises(DataError, match="damaged"):
-        made("imagenet", tmp_path)
+def test_the_single_archive_of_cars(tmp_path):
+    fabricate.cars_single(tmp_path / "unpacked")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "unpacked/cars_annos.mat").rename(tmp_path / "data/cars_annos.mat")
+    with tarfile.open(tmp_path / "data/car_ims.tgz", "w:gz") as target:
+        target.add(tmp_path / "unpacked/car_ims", "car_ims")
+    assert len(made("cars", tmp_path / "data").splits.test) == CLASSES * TEST
+
+
+@pytest.fixture
+def official(tmp_path, monkeypatch):
+    """ImageNet's archives; torchvision's table of published sums gets those of the copies."""
+    fabricate.imagenet_archives(tmp_path / "data")
+    for part, (name, _) in imagenet.ARCHIVE_META.items():
+        digest = hashlib.md5((tmp_path / "data" / name).read_bytes()).hexdigest()
+        monkeypatch.setitem(imagenet.ARCHIVE_META, part, (name, digest))
+    return tmp_path / "data"
+
+
+def test_the_official_archives_of_imagenet_are_extracted(official):
+    data = made("imagenet", official)
+    assert data.class_names == ["n01440764", "n01443537", "n01484850"]
+    assert labels_of(data.splits.train) == [label for label in range(CLASSES) for _ in range(TRAIN)]
+    places = {record.path.name: record.label for record in data.splits.test.source.records}
+    assert places == {f"ILSVRC2012_val_{number + 1:08d}.JPEG": number % CLASSES for number in range(CLASSES * TEST)}
+    assert not list(official.glob("**/*.tar.*/*"))
+    assert not list(official.glob(".extracting*"))
+
+
+def test_only_what_is_missing_of_imagenet_is_extracted(official):
+    made("imagenet", official)
+    shutil.rmtree(official / "val")
+    (official / "ILSVRC2012_img_train.tar").unlink()
+    assert len(made("imagenet", official).splits.test) == CLASSES * TEST
+
+
+def test_the_official_archives_of_imagenet_belong_together(official):
+    (official / "ILSVRC2012_devkit_t12.tar.gz").unlink()
+    with pytest.raises(
+        DataError, match=r"has ILSVRC2012_img_train.tar, .*val.tar but not ILSVRC2012_devkit_t12.tar.gz"
+    ):
+        made("imagenet", official)
+
+
+@pytest.mark.parametrize("part", ["train", "val", "devkit"])
+def test_a_damaged_archive_of_imagenet(official, part):
+    archive = official / imagenet.ARCHIVE_META[part][0]
+    archive.write_bytes(archive.read_bytes()[:-600])
+    with pytest.raises(DataError, match=f"{archive.name} is damaged or another file"):
+        made("imagenet", official)
+    assert not (official / ("train" if part == "train" else "val")).exists()
+
+
+def test_names_of_the_thousand_classes(tmp_path):
+    for number in range(1000):
+        for part in ("train", "val"):
+            (tmp_path / part / f"n{number:08d}").mkdir(parents=True)
+            (tmp_path / part / f"n{number:08d}/image.JPEG").touch()
+    names = made("imagenet", tmp_path).class_names
+    assert (names[0], names[999], len(set(names))) == ("tench", "toilet tissue", 1000)
 
 
 # Reading
@@ -351,7 +507,7 @@ def test_the_backends_agree(tmp_path):
 
 
 def test_a_file_source_names_what_is_gone(tmp_path):
-    from datamodules.augmented import Record
+    from datamodules.records import Record
 
     with pytest.raises(DataError, match=r"gone\.jpg cannot be read"):
         FileSource([Record(Path(tmp_path / "gone.jpg"), 0)], "pil")[0]

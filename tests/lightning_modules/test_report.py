@@ -85,7 +85,7 @@ def test_one_seed_says_nothing(runs):
 
 
 def test_published_results_stand_beside(runs):
-    published = {"test/acc1": 0.8705, "source": "ICCV 2021"}
+    published = {"pade": {"test/acc1": 0.8705}, "source": "ICCV 2021"}
     runs = [RunRecord(run.directory, run.summary, {}, {"published": published}, run.curve) for run in runs]
     text = markdown(rows_of(runs), "sweep.png")
     assert "| published |" in text

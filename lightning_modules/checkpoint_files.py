@@ -1,0 +1,57 @@
+"""Checkpoint files that a crash does not leave half written, and the one before the last."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from lightning_modules.checkpoint_names import LAST, PREVIOUS
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the file, brings it to the disk, and only then gives it its name.
+
+    Lightning's own goes through the folder of temporary files; where that is another disk, moving it is a copy that can
+    be cut short. The ``last.ckpt`` there was stays, as ``last.previous.ckpt``.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write ``checkpoint`` to ``path``; a reader sees the old file or the new one, whole."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(".partial")
+        with partial.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.name == LAST and target.exists():
+            _keep(target, target.with_name(PREVIOUS))
+        os.replace(partial, target)
+        _sync(target.parent)
+
+
+def _keep(file: Path, name: Path) -> None:
+    """A second name for ``file``, in place of what had it; the file never lacks its own, if the disk knows links."""
+    link = name.with_suffix(".partial")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(file, link)
+    except OSError:
+        os.replace(file, name)
+    else:
+        os.replace(link, name)
+
+
+def _sync(folder: Path) -> None:
+    """Bring the names to the disk, where the system can do that for a folder."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Several processes that train one network: who is who, starting them, and stopping them together."""
