@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ if not __package__:
 from benchmarks.baselines.classical import ClassicalPooling
 from benchmarks.baselines.isqrt import ISqrtPooling
 from benchmarks.baselines.plain import AutogradPooling, by_eigh, by_svd
+from benchmarks.environment import environment
 from benchmarks.floor import Floor
 from benchmarks.measure import Step, interleaved, peak_bytes, saved_bytes
 from benchmarks.oracle import exact, relative_error
@@ -128,26 +127,6 @@ def measure_case(shape: str, batch: int, device: torch.device, args: argparse.Na
     for name, time in times.items():
         rows.setdefault(name, {}).update(time)
     return {"shape": shape, "batch": batch, "device": device.type, "layers": rows}
-
-
-def environment() -> dict[str, Any]:
-    """What the figures depend on."""
-    return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "cpu": _cpu_name(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

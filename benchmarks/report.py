@@ -81,7 +81,7 @@ def markdown(report: dict[str, Any]) -> str:
     lines += ["reaches, beyond which no layer with this eigendecomposition gets on this machine.", ""]
     for case in report["cases"]:
         lines += [f"## {case['shape']}, batch {case['batch']}, {case['device']}", ""]
-        lines += _table(
+        lines += table(
             ("layer", "forward ms", "backward ms", "total ms", "times faster", "over floor", "peak MiB", "kept MiB",
              "value error", "gradient error", "runs"),
             [_row(name, row, case["layers"]) for name, row in case["layers"].items()],
@@ -89,7 +89,7 @@ def markdown(report: dict[str, Any]) -> str:
         checks = targets(case)
         if checks:
             lines += ["Targets:", ""]
-            lines += _table(
+            lines += table(
                 ("against", "layer", "measured", ""), [(*c[:3], "met" if c[3] else "**not met**") for c in checks]
             )
     return "\n".join(lines) + "\n"
@@ -147,5 +147,6 @@ def _row(name: str, row: dict[str, Any], rows: dict[str, Any]) -> tuple[str, ...
     return (name, *times, faster, over, *sizes, *errors, str(row["runs"]))
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """The lines of a Markdown table, with an empty one at the end."""
     return ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows)] + [""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -39,12 +40,15 @@ from lightning_modules.run import Run
 from lightning_modules.summary import Summary
 
 
-def run(run: Run, summary: Summary) -> None:
-    """Train, in one stage or two, then test the last weights and the best checkpoint; report."""
-    _fit_and_test(second_stage(run, _fit_and_test), summary)
+def run(run: Run, summary: Summary, observers: Sequence[Callback] = ()) -> None:
+    """Train, in one stage or two, then test the last weights and the best checkpoint; report.
+
+    ``observers`` are callbacks of the last stage beside those the configuration asks for.
+    """
+    _fit_and_test(second_stage(run, _fit_and_test), summary, observers)
 
 
-def _fit_and_test(run: Run, summary: Summary) -> None:
+def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()) -> None:
     """One stage: from scratch, published weights or those of an earlier stage, or going on from ``ckpt_path``."""
     pl.seed_everything(run.seed, workers=True, verbose=False)
     data = build_data(run)
@@ -62,7 +66,7 @@ def _fit_and_test(run: Run, summary: Summary) -> None:
     last = last_checkpoints(run.directory / "checkpoints", options)
     stop = StopTogether()
     preprocessing = data.preprocessing and data.preprocessing.plain()
-    callbacks: list[Callback] = [throughput, history, *switch, *build_averaging(run)]
+    callbacks: list[Callback] = [throughput, history, *switch, *build_averaging(run), *observers]
     if options.confusion_matrix:
         callbacks.append(Confusion(run.directory, data.class_names))
     callbacks += [ConfigInCheckpoint(run.config, preprocessing), best, *last, stop]

@@ -1,0 +1,113 @@
+"""What ``python run.py`` costs beyond a bare loop of torch, step by step in one process."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra import compose, initialize_config_dir
+from pytorch_lightning.callbacks import Callback
+from torch.utils.data import DataLoader
+
+import conf
+from conf.options import check
+from conf.schema import register
+from lightning_modules.job import job
+from lightning_modules.modes import fit
+from lightning_modules.run import Run
+
+WARM_UP = 3  # steps that are not counted
+
+
+class BareLoop:
+    """The shortest loop that trains: torch's own loader, nothing logged, nothing counted.
+
+    Network, loss, images, batch size and optimizer, weight decay included, are those of a run.
+    """
+
+    def __init__(self, trainer: pl.Trainer, module: Any) -> None:
+        # Together, so that the copied optimizer holds the copied weights, in the same groups.
+        parts = (module.model, module.training_loss, trainer.optimizers[0])
+        self.network, self.loss, self.optimizer = copy.deepcopy(parts)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self.loader = DataLoader(data.splits.train, data.options.batch_size, shuffle=True, drop_last=True)
+        self.batches = self._forever()
+
+    def step(self) -> None:
+        """Load a batch and learn from it."""
+        images, labels = next(self.batches)
+        self.optimizer.zero_grad()
+        self.loss(self.network(images), labels).backward()
+        self.optimizer.step()
+
+    def _forever(self) -> Iterator[Any]:
+        while True:
+            yield from self.loader
+
+
+class InTurns(Callback):
+    """After each step of the run a step of the bare loop; keeps the seconds of both.
+
+    A step of the run is all that happens between two steps of the bare loop: loading, training, metrics, logging, every
+    callback, the progress bar.
+    """
+
+    def __init__(self) -> None:
+        self.run: list[float] = []
+        self.bare: list[float] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Copy the network, before it has learnt anything."""
+        self.loop = BareLoop(trainer, pl_module)
+        self.since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """The bare loop's turn."""
+        start = time.perf_counter()
+        self.loop.step()
+        end = time.perf_counter()
+        if batch_idx >= WARM_UP:
+            self.run.append(start - self.since)
+            self.bare.append(end - start)
+        self.since = end
+
+
+def measure(overrides: Sequence[str], steps: int) -> dict[str, Any]:
+    """Steps per second of ``python run.py`` with ``overrides`` and of the bare loop.
+
+    Over all steps together: what happens only now and then, such as writing the log, counts. The share of the medians
+    stands beside it, which other work on the machine disturbs less.
+    """
+    turns = InTurns()
+    limits = (
+        "trainer.max_epochs=1",
+        f"trainer.limit_train_batches={steps + WARM_UP}",
+        "trainer.limit_val_batches=1",
+        "trainer.limit_test_batches=1",
+    )
+    register()
+    with tempfile.TemporaryDirectory() as folder:
+        with initialize_config_dir(str(Path(conf.__file__).parent), version_base="1.3"):
+            plain = check(compose("config", [*overrides, *limits]))
+        run = Run(Path(folder), plain)
+        with job(run.directory, mode="fit") as summary:
+            fit.run(run, summary, [turns])
+    rates = {"run.py": len(turns.run) / sum(turns.run), "bare": len(turns.bare) / sum(turns.bare)}
+    return {
+        "overrides": list(overrides),
+        "network": run.backbone,
+        "image_size": int(run.config["data"]["image_size"]),
+        "batch": int(run.config["data"]["batch_size"]),
+        "steps": len(turns.run),
+        "steps_per_second": rates,
+        "share": rates["run.py"] / rates["bare"],
+        "median_share": statistics.median(turns.bare) / statistics.median(turns.run),
+    }
