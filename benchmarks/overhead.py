@@ -13,6 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra import compose, initialize_config_dir
 from pytorch_lightning.callbacks import Callback
+from torch import nn
 from torch.utils.data import DataLoader
 
 import conf
@@ -28,13 +29,14 @@ WARM_UP = 3  # steps that are not counted
 class BareLoop:
     """The shortest loop that trains: torch's own loader, nothing logged, nothing counted.
 
-    Network, loss, images, batch size and optimizer, weight decay included, are those of a run.
+    Network, loss, images, batch size, clipping of gradients and optimizer, weight decay included, are those of a run.
     """
 
     def __init__(self, trainer: pl.Trainer, module: Any) -> None:
         # Together, so that the copied optimizer holds the copied weights, in the same groups.
         parts = (module.model, module.training_loss, trainer.optimizers[0])
         self.network, self.loss, self.optimizer = copy.deepcopy(parts)
+        self.clip = trainer.gradient_clip_val
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self.loader = DataLoader(data.splits.train, data.options.batch_size, shuffle=True, drop_last=True)
         self.batches = self._forever()
@@ -44,6 +46,8 @@ class BareLoop:
         images, labels = next(self.batches)
         self.optimizer.zero_grad()
         self.loss(self.network(images), labels).backward()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
         self.optimizer.step()
 
     def _forever(self) -> Iterator[Any]:

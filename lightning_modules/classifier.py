@@ -80,7 +80,8 @@ class Classifier(pl.LightningModule):
         self.mixing = Mixing(options, num_classes, seed)
         self.test_stage = "test"
         accuracy = MetricCollection(
-            {f"acc{k}": MulticlassAccuracy(num_classes, top_k=min(k, num_classes), average="micro") for k in (1, 5)}
+            {f"acc{k}": MulticlassAccuracy(num_classes, top_k=min(k, num_classes), average="micro") for k in (1, 5)},
+            compute_groups=False,  # metrics whose first batches agree by chance would share their counts
         )
         self.accuracy = nn.ModuleDict({f"{stage}_": accuracy.clone(prefix=f"{stage}/") for stage in STAGES})
         self.mean_loss = nn.ModuleDict({f"{stage}_": MeanMetric() for stage in STAGES})
@@ -156,7 +157,7 @@ class Classifier(pl.LightningModule):
         except NonFiniteError as error:
             raise self._located(error, images, batch_idx, stage) from error
         accuracy = self.accuracy[f"{stage}_"]
-        accuracy(logits, targets if targets.dim() == 1 else targets.argmax(1))
+        accuracy.update(logits, targets if targets.dim() == 1 else targets.argmax(1))
         mean_loss = self.mean_loss[f"{stage}_"]  # exact over uneven shares: Lightning's sync_dist rounds the weights
         mean_loss(loss.detach(), len(images))
         self.log(f"{stage}/loss", mean_loss, on_step=training, on_epoch=True, prog_bar=True)
