@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ from conf.messages import sentence
 from conf.options import check
 from conf.overlays import names_set_by
 from conf.schema import GROUPS, HERE, OVERLAYS, SECTIONS, register
-from conf.sweeper import register_sweeper
+from conf.sweeper import register_sweeper, sweep_name
 from gcp.errors import GCPError, MissingDependencyError
 from lightning_modules.checkpoint_names import requeued
 from lightning_modules.distributed.ranks import is_main_process
@@ -95,6 +96,8 @@ def run_job(config: DictConfig, hydra_config: DictConfig) -> None:
         run = Run(directory, plain)
         if plain["ckpt_path"] is not None:
             run = restored(run, hydra_config)
+        if hydra_config.mode == RunMode.MULTIRUN:
+            run = dataclasses.replace(run, sweep=sweep_name(hydra_config.sweep.dir))
             summary.update(method=run.method, backbone=run.backbone, dataset=run.dataset, seed=run.seed)
         saved = directory / "config.yaml"
         writes = is_main_process() and plain["mode"] != "report"

@@ -20,6 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.messages import sentence
 from gcp.errors import GCPError, SweepFailedError
+from gcp.options import make_options
+from lightning_modules.settings.loggers import WandbOptions
 from lightning_modules.summary import OK, RUNNING, Summary, read_summary
 
 SPECIAL = re.compile(r"[^\w.=+-]+")  # not in names of directories
@@ -157,6 +159,18 @@ class ResumableSweeper(Sweeper):
         from lightning_modules.report.writing import write_report
 
         write_report([directory], directory)
+        if self.config.logger.name == "wandb":
+            from lightning_modules.loggers.wandb import log_report
+
+            options = OmegaConf.to_container(self.config.logger, resolve=True)
+            assert isinstance(options, dict)
+            del options["name"]
+            log_report(directory, make_options(WandbOptions, options, "logger 'wandb'"), sweep_name(directory))
+
+
+def sweep_name(directory: str | Path) -> str:
+    """The sweep in ``directory`` as loggers name it: DATE/TIME, or what the user chose."""
+    return "/".join(Path(directory).parts[-2:])
 
 
 def register_sweeper() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 STAGES = ("train", "val", "test")
 LOSS, ACCURACY, ACCURACY_5 = "loss", "acc1", "acc5"
 
+CONFUSION = "test/confusion_matrix"  # a picture
 CONDITION = "spectrum/condition"
 EFFECTIVE_RANK = "spectrum/effective_rank"
 NULL = "spectrum/null"

@@ -15,6 +15,7 @@ class Run:
         directory: where its files are.
         config: its resolved configuration.
         published: whether its ``ckpt_path`` is a published checkpoint: weights alone, without a run behind them.
+        sweep: name of the sweep it is a job of.
         initial: checkpoint of an earlier stage, whose weights training starts from.
         steps_done: optimizer steps behind the checkpoint it goes on from; 0: a new run, none: nothing is trained.
     """
@@ -24,6 +25,7 @@ class Run:
     steps_done: int | None = 0
     published: bool = False
     initial: Path | None = None
+    sweep: str | None = None
 
     @property
     def method(self) -> str:

@@ -12,7 +12,9 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from lightning_modules import metric_names as names
 from lightning_modules.classifier import Classifier
+from lightning_modules.loggers.media import log_picture
 from lightning_modules.plots.confusion import confusion_figure
 
 
@@ -70,6 +72,7 @@ class Confusion(Callback):
         table = [[name, *row] for name, row in zip(self.class_names, counts, strict=True)]
         _write(self.directory / self.TABLE, ["true class", *self.class_names], table)
         confusion_figure(self.matrix, self.class_names).savefig(self.directory / self.PICTURE, dpi=150)
+        log_picture(trainer.loggers, names.CONFUSION, self.directory / self.PICTURE, trainer.global_step)
 
 
 def _write(path: Path, header: list[str], rows: list[list[Any]]) -> None:

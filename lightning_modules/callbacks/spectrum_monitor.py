@@ -19,7 +19,7 @@ from gcp.pooling.isqrt import IsqrtPooling
 from gcp.pooling.matrix import MatrixPooling
 from lightning_modules import metric_names as names
 from lightning_modules.classifier import Classifier
-from lightning_modules.loggers.histograms import log_histogram
+from lightning_modules.loggers.media import log_histogram
 from lightning_modules.switching import convolution_before, pooling_of
 
 SAMPLES = 8  # images of a batch whose covariances are decomposed

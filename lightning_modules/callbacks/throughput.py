@@ -8,6 +8,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from lightning_modules import metric_names as names
+
 
 class Throughput(Callback):
     """Counts images and seconds of training, validation apart; goes on counting when a run is resumed.
@@ -21,6 +23,7 @@ class Throughput(Callback):
         self.images = 0
         self.seconds = 0.0
         self._since: float | None = None
+        self._epoch = (0.0, 0)
 
     @property
     def images_per_second(self) -> float | None:
@@ -30,6 +33,7 @@ class Throughput(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._since = perf_counter()
+        self._epoch = (self.seconds, self.images)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -41,6 +45,14 @@ class Throughput(Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave out the time since the last training batch."""
         self._since = perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write seconds and images per second of the epoch to the loggers."""
+        seconds, images = self.seconds - self._epoch[0], self.images - self._epoch[1]
+        if seconds > 0:
+            metrics = {names.EPOCH_SECONDS: seconds, names.IMAGES_PER_SECOND: images / seconds}
+            for logger in trainer.loggers:
+                logger.log_metrics(metrics, step=max(trainer.global_step - 1, 0))
 
     def state_dict(self) -> dict[str, Any]:
         """Images and seconds so far."""

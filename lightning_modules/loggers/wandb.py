@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import wandb
@@ -11,6 +13,8 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from wandb.errors import CommError, UsageError
 
+from lightning_modules import metric_names as names
+from lightning_modules.loggers.media import STEP
 from lightning_modules.run import Run
 from lightning_modules.settings.loggers import WandbOptions
 
@@ -31,17 +35,50 @@ def close(exit_code: int) -> None:
         wandb.finish(exit_code=exit_code)
 
 
-def _start(run: Run, options: WandbOptions) -> Any:
-    mode, reason = _mode(options)
-    arguments = {
-        "project": options.project,
-        "entity": options.entity,
-        "name": options.run_name or run.name,
-        "group": options.group or f"{run.backbone}-{run.dataset}",
-        "tags": [run.method, run.backbone, run.dataset, f"seed{run.seed}", *options.tags],
-        "dir": str(run.directory),
-        "config": run.config,
+def log_report(directory: Path, options: WandbOptions, group: str) -> None:
+    """The table and the picture of a sweep's report, as a run of job type "report" in the sweep's group."""
+    from lightning_modules.report.writing import CSV, PICTURE
+
+    described = {
+        "name": f"report-{group}",
+        "group": options.group or group,
+        "job_type": "report",
+        "dir": str(directory),
     }
+    experiment = _started(options, {**described, "tags": ["report", *options.tags]})
+    with (directory / CSV).open(newline="") as file:
+        header, *rows = csv.reader(file)
+    experiment.log({"report/table": wandb.Table(columns=header, data=rows)})
+    experiment.log({"report/picture": wandb.Image(str(directory / PICTURE))})
+    wandb.finish()
+
+
+def _start(run: Run, options: WandbOptions) -> Any:
+    # A parameter of W&B's own sweeps locks the key of its name in the config.
+    config = {"run": run.config} if os.environ.get("WANDB_SWEEP_ID") else run.config
+    experiment = _started(
+        options,
+        {
+            "name": options.run_name or run.name,
+            "group": options.group or run.sweep or f"{run.backbone}-{run.dataset}",
+            "job_type": run.config.get("mode", "fit"),
+            "tags": [run.method, run.backbone, run.dataset, f"seed{run.seed}", *options.tags],
+            "dir": str(run.directory),
+            "config": config,
+        },
+    )
+    for stage in ("val", "test"):
+        for metric, best in ((names.ACCURACY, "max"), (names.ACCURACY_5, "max"), (names.LOSS, "min")):
+            experiment.define_metric(names.of(stage, metric), step_metric=STEP, summary=best)
+    for section in ("train", "spectrum", "grad", "time"):
+        experiment.define_metric(f"{section}/*", step_metric=STEP)
+    return experiment
+
+
+def _started(options: WandbOptions, described: dict[str, Any]) -> Any:
+    """A run of W&B, online where it can be."""
+    mode, reason = _mode(options)
+    arguments = {"project": options.project, "entity": options.entity, **described}
     if mode == "online":
         patience = wandb.Settings(quiet=True, init_timeout=options.timeout, login_timeout=options.timeout)
         try:

@@ -26,9 +26,14 @@ class WandbOptions(Options):
     project: str = option("gcp", "W&B project")
     entity: str | None = option(None, "W&B user or team; none: the account's default")
     run_name: str | None = option(None, "run name; none: METHOD-BACKBONE-DATASET-sSEED")
-    group: str | None = option(None, "run group; none: BACKBONE-DATASET, so that methods compare")
+    group: str | None = option(None, "run group; none: the sweep's directory, or BACKBONE-DATASET outside a sweep")
     tags: list[str] = option([], "tags beside method, backbone, dataset and seed")
     timeout: float = option(30.0, "seconds to wait for the service before going offline", above=0)
+
+
+@dataclass(frozen=True)
+class TensorBoardOptions(Options):
+    """Event files in the run directory have nothing to set."""
 
 
 LOGGERS: Registry[Entry] = Registry("logger")
@@ -39,4 +44,13 @@ LOGGERS.register(
 LOGGERS.register(
     "wandb",
     Entry("wandb", WandbOptions, "lightning_modules.loggers.wandb:build", "Weights & Biases, beside metrics.csv"),
+)
+LOGGERS.register(
+    "tensorboard",
+    Entry(
+        "tensorboard",
+        TensorBoardOptions,
+        "lightning_modules.loggers.tensorboard:build",
+        "TensorBoard, beside metrics.csv; needs the extra tensorboard",
+    ),
 )
