@@ -1,0 +1,81 @@
+"""What the spectrum monitor costs: ``python -m benchmarks.monitor`` writes benchmarks/monitor.md.
+
+Training as ``python run.py`` does it, with and without the monitor in turns, epoch by epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+import conf
+from benchmarks.environment import environment
+from benchmarks.report import table
+from conf.options import check
+from conf.schema import register
+from lightning_modules.job import job
+from lightning_modules.modes import fit
+from lightning_modules.run import Run
+from lightning_modules.settings.callbacks import CallbackOptions
+
+HERE = Path(__file__).resolve().parent
+NETWORKS = {
+    "tiny, digits at 64 px": ("dataset=digits",),
+    "resnet18, textures at 64 px": ("dataset=textures", "data.train_per_class=100", "backbone=resnet18"),
+}
+ALLOWED = 0.03  # of the time of a step, at the default interval
+
+
+def seconds_per_step(overrides: tuple[str, ...], every: int | None, steps: int) -> float:
+    """Seconds of a training step, data loading and the monitor included, validation apart."""
+    limits = (
+        "trainer.max_epochs=1", f"trainer.limit_train_batches={steps}", "trainer.limit_val_batches=1",
+        "trainer.limit_test_batches=1", "callbacks.progress_bar=false", "trainer.accelerator=cpu",
+        f"callbacks.spectrum_every_n_steps={'null' if every is None else every}",
+    )  # fmt: skip
+    register()
+    with tempfile.TemporaryDirectory() as folder:
+        with initialize_config_dir(str(Path(conf.__file__).parent), version_base="1.3"):
+            plain = check(compose("config", [*overrides, *limits]))
+        run = Run(Path(folder), plain)
+        with job(run.directory, mode="fit") as summary:
+            fit.run(run, summary)
+        return float(summary.fields["train_seconds"]) / steps
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure with a measurement at every step, which is what can be told from noise; divide by the interval."""
+    parser = argparse.ArgumentParser("benchmarks.monitor", description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=HERE / "monitor.md")
+    args = parser.parse_args(arguments)
+    every = CallbackOptions().spectrum_every_n_steps or 1
+    rows: list[tuple[str, ...]] = []
+    for name, overrides in NETWORKS.items():
+        times: dict[int | None, list[float]] = {None: [], 1: []}
+        for _ in range(args.rounds):
+            for interval, taken in times.items():
+                taken.append(seconds_per_step(overrides, interval, args.steps))
+        without, always = (statistics.median(taken) for taken in times.values())
+        share = max(always - without, 0.0) / every / without
+        verdict = "met" if share <= ALLOWED else "not met"
+        rows.append((name, f"{1e3 * without:.1f}", f"{1e3 * (always - without):.1f}", f"{share:.2%}", verdict))
+    facts = environment()
+    header = ("network", "step, ms", "one measurement, ms", f"share at every {every} steps", f"{ALLOWED:.0%} allowed")
+    text = (
+        f"# The spectrum monitor\n\n`python -m benchmarks.monitor`; date {facts['date']}, torch {facts['torch']}, "
+        f"threads {facts['threads']}, cpu {facts['cpu']}. Method pade, batches of 32; {args.rounds} runs of {args.steps} steps "
+        "with a measurement at every step and as many without, in turns; medians. The beta-smoothness, off by default, "
+        "is not in it: five forward and backward passes each time.\n\n"
+    )
+    args.out.write_text(text + "\n".join(table(header, rows)))
+    print(args.out.read_text())
+
+
+if __name__ == "__main__":
+    main()
