@@ -69,9 +69,9 @@ def main(arguments: list[str] | None = None) -> None:
     header = ("network", "step, ms", "one measurement, ms", f"share at every {every} steps", f"{ALLOWED:.0%} allowed")
     text = (
         f"# The spectrum monitor\n\n`python -m benchmarks.monitor`; date {facts['date']}, torch {facts['torch']}, "
-        f"threads {facts['threads']}, cpu {facts['cpu']}. Method pade, batches of 32; "
-        f"{args.rounds} runs of {args.steps} steps with a measurement at every step and as many without, in turns; medians. The beta-smoothness, off by default, "
-        "is not in it: five forward and backward passes each time.\n\n"
+        f"threads {facts['threads']}, cpu {facts['cpu']}. Method pade, batches of 32; {args.rounds} runs of "
+        f"{args.steps} steps with a measurement at every step and as many without, in turns; medians. The "
+        "beta-smoothness, off by default, is not in it: five forward and backward passes each time.\n\n"
     )
     args.out.write_text(text + "\n".join(table(header, rows)))
     print(args.out.read_text())
