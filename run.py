@@ -96,9 +96,9 @@ def run_job(config: DictConfig, hydra_config: DictConfig) -> None:
         run = Run(directory, plain)
         if plain["ckpt_path"] is not None:
             run = restored(run, hydra_config)
+            summary.update(method=run.method, backbone=run.backbone, dataset=run.dataset, seed=run.seed)
         if hydra_config.mode == RunMode.MULTIRUN:
             run = dataclasses.replace(run, sweep=sweep_name(hydra_config.sweep.dir))
-            summary.update(method=run.method, backbone=run.backbone, dataset=run.dataset, seed=run.seed)
         saved = directory / "config.yaml"
         writes = is_main_process() and plain["mode"] != "report"
         if writes and (plain["mode"] == "fit" or not saved.exists()):

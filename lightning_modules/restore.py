@@ -33,7 +33,6 @@ OWN = (
     "sweep",
     "analysis",
     "path",
-    "published",
 )
 
 

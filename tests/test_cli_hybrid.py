@@ -49,7 +49,9 @@ def switches_of(directory):
     return [(float(row["switch/epoch"]), int(row["step"])) for row in rows if row.get("switch/epoch")]
 
 
-@pytest.mark.parametrize("at", [(), ("switch.at=condition", "switch.condition=1e9")], ids=["last decay", "condition"])
+@pytest.mark.parametrize(
+    "at", [(), pytest.param(("switch.at=condition", "switch.condition=1e9"), marks=pytest.mark.slow)]
+)
 def test_killed_before_and_after_the_switch_it_ends_with_the_same_weights(cli, tmp_path, summary_of, kill_in, at):
     switched = 1 if at else 2
     assert cli(*HYBRID, *at, "hydra.run.dir=whole").code == 0

@@ -33,7 +33,7 @@ def two_steps(cli, tmp_path, summary_of, name, *more):
 
 
 def test_two_steps_of_a_recipe(cli, tmp_path, summary_of):
-    two_steps(cli, tmp_path, summary_of, FAST, "data.image_size=64")
+    two_steps(cli, tmp_path, summary_of, FAST, "data.image_size=64", "backbone.hidden=[]")
 
 
 @pytest.mark.slow

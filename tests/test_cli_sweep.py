@@ -90,10 +90,10 @@ def test_a_loss_that_is_not_finite_is_one_failure(cli, tmp_path):
 
 
 def test_again_only_what_is_missing(cli, tmp_path):
-    arguments = ["-m", "method=pade,newton", "seed=0,1", *SMALL, "hydra.sweep.dir=sweep"]
+    arguments = ["-m", "method=pade", "seed=0,1", *SMALL, "hydra.sweep.dir=sweep"]
     assert cli(*arguments).code == 0
     before = jobs(tmp_path / "sweep")
-    spoilt = sorted(before)[2]
+    spoilt = sorted(before)[1]
     (tmp_path / "sweep" / spoilt / "summary.json").write_text(json.dumps({**before[spoilt], "status": "running"}))
     time.sleep(1.1)  # the times in summaries are whole seconds
     outcome = cli(*arguments, "sweep.resume=true", "callbacks.progress_bar=false")
@@ -103,7 +103,7 @@ def test_again_only_what_is_missing(cli, tmp_path):
     assert {name for name in after if after[name]["started"] != before[name]["started"]} == {spoilt}
     wider = cli(*arguments[:2], "seed=0,1,2", *SMALL, "hydra.sweep.dir=sweep", "sweep.resume=true")
     assert wider.code == 0, wider.err
-    assert len(jobs(tmp_path / "sweep")) == 6
+    assert len(jobs(tmp_path / "sweep")) == 3
     assert {row["runs"] for row in table(tmp_path / "sweep").values()} == {"3"}
 
 
@@ -129,6 +129,7 @@ def test_killed_half_way_and_run_again(cli, tmp_path):
     assert list(table(tmp_path / "sweep")) == ["pade", "newton", "taylor"]
 
 
+@pytest.mark.slow
 def test_all_methods_are_all(cli, tmp_path):
     outcome = cli("sweep=all_methods", "data.image_size=4", *SMALL[2:], "hydra.sweep.dir=sweep")  # each fails at once
     assert outcome.code == 1

@@ -17,7 +17,9 @@ from tests.small import SMALL
 ENDLESS = [argument for argument in SMALL if "max_epochs" not in argument] + ["trainer.max_epochs=100000"]
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_run_can_go_on(cli, tmp_path, sent, code):
     command = [sys.executable, str(ROOT / "run.py"), *ENDLESS, "hydra.run.dir=run"]
     with (tmp_path / "log").open("w") as log:

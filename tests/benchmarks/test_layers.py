@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 from benchmarks.layers import main
@@ -31,6 +32,7 @@ def test_oracle_agrees_with_lyapunov() -> None:
     torch.testing.assert_close((value.detach(), gradient), exact(x, grad))
 
 
+@pytest.mark.slow
 def test_quick_run_writes_its_files(tmp_path: Path) -> None:
     main(["--quick", "--methods", "pade", "newton", "--device", "cpu", "--out", str(tmp_path)])
     report = json.loads((tmp_path / "layers.json").read_text())

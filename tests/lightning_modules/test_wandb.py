@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
 
 
+@cache  # a second each; a finished run changes no more
 def records(directory: Path) -> list[dict[str, Any]]:
     """What an offline run under ``directory`` recorded, one dict a record."""
     (file,) = directory.glob("wandb/offline-run-*/*.wandb")

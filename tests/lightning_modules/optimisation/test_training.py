@@ -120,7 +120,10 @@ def test_validation_that_is_interrupted_leaves_the_trained_weights(tmp_path):
     "options",
     [
         (*MIXED, "schedule=cosine", "schedule.warmup_epochs=1", "optimizer=adamw", "optimizer.lr=0.01"),
-        (*MIXED, "schedule=log", "schedule.warmup_steps=3", "trainer.accumulate_grad_batches=2"),
+        pytest.param(
+            (*MIXED, "schedule=log", "schedule.warmup_steps=3", "trainer.accumulate_grad_batches=2"),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["epochs", "steps"],
 )
