@@ -45,6 +45,11 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test first, so that no core waits for it at the end."""
+    items.sort(key=lambda item: "test_the_commands_run" not in item.nodeid)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command printed and how it ended."""

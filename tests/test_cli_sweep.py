@@ -137,6 +137,7 @@ def test_all_methods_are_all(cli, tmp_path):
     assert outcome.err.count("failed: ") >= len(list_methods())
 
 
+@pytest.mark.slow
 def test_a_report_on_any_collection_of_runs(cli, tmp_path):
     for method, seed in (("pade", 0), ("pade", 1), ("newton", 0), ("newton", 1)):
         assert cli(f"method={method}", f"seed={seed}", *SMALL, f"hydra.run.dir=runs/{method}{seed}").code == 0

@@ -69,7 +69,7 @@ def batch() -> tuple[Tensor, Tensor]:
 def test_retries(
     monkeypatch: pytest.MonkeyPatch, retries: int, counted: Failures, precision: str, decomposition: str
 ) -> None:
-    """The sample comes out right, its neighbours with the same bits, and it is counted once, as what helped.
+    """The sample comes out right, its neighbours as before, and it is counted once, as what helped.
 
     On a CPU there is no step "on the CPU" in between.
     """
@@ -83,9 +83,11 @@ def test_retries(
     assert FAILURES.take() == counted
     assert FAILURES.read() == Failures()
     others = torch.tensor([0, 1, 3])
+    tolerance = 1e-9 if precision == "float64" else 1e-4
     for got, plain in zip(found, expected, strict=True):
-        assert torch.equal(got[others], plain[others])
-        assert relative_error(got[2], plain[2]) < (1e-9 if precision == "float64" else 1e-4)
+        # Decomposed alone, not in a batch: on some processors the last bits depend on a matrix's place in memory.
+        assert relative_error(got[others], plain[others]) < tolerance * 1e-3
+        assert relative_error(got[2], plain[2]) < tolerance
 
 
 @pytest.mark.usefixtures("threads")

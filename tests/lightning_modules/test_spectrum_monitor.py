@@ -65,7 +65,12 @@ def test_taylor_is_seen_to_be_wrong_and_pade_not():
     assert errors["pade"] < 1e-5
 
 
-@pytest.mark.parametrize("method", list_methods())
+QUICK = ("newton", "isqrt", "logm", "average")  # of each kind one; the others take as long
+
+
+@pytest.mark.parametrize(
+    "method", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in list_methods()]
+)
 def test_every_method_trains_under_it(cli, tmp_path, method):
     outcome = cli(f"method={method}", *SMALL, *EVERY, "hydra.run.dir=run")
     assert outcome.code == 0, outcome.err
