@@ -81,8 +81,8 @@ def peak_bytes(run: Step, device: torch.device) -> int | None:
     """Most memory a run holds at a time beyond what was held before it; none where it cannot be measured.
 
     CUDA: the allocator's maximum. Linux: the high-water mark of resident memory, which includes LAPACK's workspace and
-    what pool threads allocate. For its time, malloc is told to return every block of 64 KiB or more to the kernel, so
-    that resident memory is live memory.
+    what pool threads allocate. For its time, malloc is told to return every block of 64 KiB or more to the kernel, and
+    before it everything that is free, so that resident memory is live memory.
     """
     gc.collect()
     if device.type == "cuda":
@@ -97,9 +97,11 @@ def peak_bytes(run: Step, device: torch.device) -> int | None:
         return None
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_THRESHOLD, 64 * 1024)
+    libc.mallopt(_M_TRIM_THRESHOLD, 64 * 1024)
     try:
         run()  # buffers that are allocated once
         gc.collect()
+        libc.malloc_trim(0)
         clear.write_text("5")  # resets the high-water mark
         before = _status("VmRSS")
         run()
@@ -108,9 +110,11 @@ def peak_bytes(run: Step, device: torch.device) -> int | None:
         return None
     finally:
         libc.mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)  # where malloc's own adjustment ends up
+        # A large candidate would else empty the heap for the next one, whose time would be that of page faults.
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-_M_MMAP_THRESHOLD = -3
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # of malloc.h
 
 
 def _status(field: str) -> int:
