@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gcp.pooling.triangle import triangle_index
-from gcp.spectral.parallel import map_batch
+from gcp.spectral.lapack import eigh
 
 
 class Floor:
@@ -39,8 +39,7 @@ class Floor:
         centred = self.x.double()
         centred = (centred - centred.mean(-1, keepdim=True)) / centred.shape[-1] ** 0.5
         matrix = centred.mT @ centred if self.gram else centred @ centred.mT
-        eigenvalues, vectors = torch.empty_like(matrix[..., 0]), torch.empty_like(matrix)
-        map_batch(lambda one: tuple(torch.linalg.eigh(one)), matrix, (eigenvalues, vectors))
+        eigenvalues, vectors = eigh(matrix)
         self.V, self.Xc = vectors.float(), centred.float()
         self.U = self.Xc @ self.V if self.gram else self.V
         Z = (self.U * eigenvalues.float().unsqueeze(-2)) @ self.U.mT

@@ -15,7 +15,6 @@ from gcp.methods import SpectralOptions
 from gcp.spectral import lapack
 from gcp.spectral.failures import FAILURES
 from gcp.spectral.maps import SpectralMap
-from gcp.spectral.parallel import map_batch
 from gcp.spectral.samples import sample_list
 
 Decompose = Callable[[Tensor], tuple[Tensor, ...]]
@@ -87,8 +86,7 @@ def factorise(features: Tensor, options: SpectralOptions) -> Factors:
         route = choose_route(options.precision, options.path, features.dtype, channels, positions)
         if options.nonfinite == "zero":
             features = features.masked_fill(~features.isfinite().all(-1).all(-1)[:, None, None], 0)
-        U, eigenvalues, V = _factorise(features, route, lapack.plain_eigh, lapack.plain_svd)
-        return Factors(U.to(route.products), eigenvalues, V.to(route.products))
+        return Factors(*_factorise(features, route, lapack.plain_eigh, lapack.plain_svd))
     return Factors(*torch.ops.gcp.factorise(features, options.precision, options.path, options.nonfinite))
 
 
@@ -117,15 +115,11 @@ torch.library.define(
 @torch.library.impl("gcp::factorise", "default")
 def _operator(features: Tensor, precision: str, path: str, nonfinite: str) -> tuple[Tensor, Tensor, Tensor]:
     channels, positions = features.shape[-2:]
+    if not features.numel():
+        nothing: tuple[Tensor, Tensor, Tensor] = _allocate(features, precision, path, nonfinite)
+        return nothing
     route = choose_route(precision, path, features.dtype, channels, positions)
-    out: tuple[Tensor, Tensor, Tensor] = _allocate(features, precision, path, nonfinite)
-    if features.numel():
-        map_batch(
-            lambda batch: _factorise(batch, route, lapack.eigh, lapack.svd),
-            finite_samples(features, nonfinite == "zero"),
-            out,
-        )
-    return out
+    return _factorise(finite_samples(features, nonfinite == "zero"), route, lapack.eigh, lapack.svd)
 
 
 @torch.library.register_fake("gcp::factorise")  # type: ignore[untyped-decorator]
@@ -167,27 +161,28 @@ def finite_samples(features: Tensor, zero: bool, what: str = "features of sample
 
 
 def _factorise(features: Tensor, route: Route, eigh: Decompose, svd: Decompose) -> tuple[Tensor, Tensor, Tensor]:
-    """U, eigenvalues and V, in the working dtype, of finite features (..., C, N)."""
+    """U, eigenvalues and V of finite features (B, C, N), contiguous, U and V in the dtype of the products."""
     channels, positions = features.shape[-2:]
-    working = features.to(route.working)
+    working = features.to(route.working, copy=True)
     mean = working.mean(-1, keepdim=True)
-    centred = working - mean
+    centred = working.sub_(mean)
     # The mean is off by a few units in its last place, which adds a constant of that size to every position.
     unresolved = 8 * torch.finfo(route.working).eps * torch.linalg.vector_norm(mean, dim=-2)
     if not route.squared:
-        roots, U, Vh = svd(centred / positions**0.5)
+        roots, U, Vh = svd(centred.div_(positions**0.5))
         present = roots > torch.maximum(rounding_floor(roots, channels, positions), unresolved)
         mask = present.unsqueeze(-2)
-        return U * mask, torch.where(present, roots**2, 0), Vh.mT * mask
+        return (U * mask).contiguous(), torch.where(present, roots**2, 0), (Vh.mT * mask).contiguous()
     gram = route.kind == "gram"
-    matrix = (centred.mT @ centred if gram else centred @ centred.mT) / positions
+    matrix = (centred.mT @ centred if gram else centred @ centred.mT).div_(positions)
     ascending, vectors = eigh(matrix)
     eigenvalues = ascending.flip(-1)
     present = eigenvalues > torch.maximum(rounding_floor(eigenvalues, channels, positions), unresolved**2)
-    vectors = vectors.flip(-1) * present.unsqueeze(-2)
     eigenvalues = torch.where(present, eigenvalues, 0)
-    other = (centred if gram else centred.mT) @ vectors
-    other = other * (torch.where(present, eigenvalues, torch.inf) * positions).rsqrt().unsqueeze(-2)
+    scale = (torch.where(present, eigenvalues, torch.inf) * positions).rsqrt()
+    vectors = vectors.flip(-1)
+    other = ((centred if gram else centred.mT) @ (vectors * scale.unsqueeze(-2))).to(route.products)
+    vectors = (vectors * present.unsqueeze(-2)).to(route.products).contiguous()
     return (other, eigenvalues, vectors) if gram else (vectors, eigenvalues, other)
 
 

@@ -12,7 +12,6 @@ from gcp.spectral import lapack
 from gcp.spectral.decomposition import rounding_floor
 from gcp.spectral.function import SpectralMethod
 from gcp.spectral.maps import SpectralMap
-from gcp.spectral.parallel import map_batch
 from gcp.spectral.samples import sample_list
 
 
@@ -101,9 +100,7 @@ def eigenpairs(matrix: Tensor, function: SpectralMap, precision: float) -> tuple
         DomainError: a negative eigenvalue, or a null one where the function is infinite; names the matrices.
         DecompositionError: a matrix that cannot be decomposed in any way.
     """
-    eigenvalues, vectors = matrix.new_empty(matrix.shape[:-1]), torch.empty_like(matrix)
-    if matrix.numel():
-        map_batch(lapack.eigh, matrix, (eigenvalues, vectors))
+    eigenvalues, vectors = lapack.eigh(matrix)
     if not function.nonnegative:
         order = eigenvalues.abs().argsort(dim=-1, descending=True, stable=True)
         return eigenvalues.gather(-1, order), vectors.gather(-1, order.unsqueeze(-2).expand_as(vectors))

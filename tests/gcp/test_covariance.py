@@ -12,6 +12,7 @@ from gcp.covariance import covariance_root, spectral_method
 from gcp.methods import list_methods
 from gcp.pooling.factory import create_pooling
 from gcp.pooling.triangle import vech
+from gcp.spectral import lapack
 from tests.gcp.helpers import (
     SPECTRAL,
     UNCUT,
@@ -197,7 +198,8 @@ def test_the_smaller_matrix_is_decomposed_once(
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("precision", ["mixed", "float32"])
-def test_number_of_threads_changes_nothing(threads: int, precision: str) -> None:
+def test_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch, threads: int, precision: str) -> None:
+    monkeypatch.setattr(lapack, "WORTHWHILE", 1)  # dealt out matrix by matrix
     x, gradient = noise(5, 9, 2, 3), grad_out(9, 5)
     before = torch.get_num_threads()
     y, grad = forward_backward(pooling("pade", 9, precision), x, gradient)

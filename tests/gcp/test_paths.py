@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gcp.errors import OptionError
 from gcp.pooling.factory import create_pooling
+from gcp.spectral import lapack
 from tests.gcp.helpers import SPECTRAL, forward_backward, grad_out, noise, relative_error
 
 
@@ -90,8 +91,15 @@ class Counter:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", SPECTRAL)
 def test_each_matrix_is_decomposed_once(
-    name: str, threads: int, precision: str, path: str, shape: tuple[int, ...], decomposed: tuple[int, int]
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    threads: int,
+    precision: str,
+    path: str,
+    shape: tuple[int, ...],
+    decomposed: tuple[int, int],
 ) -> None:
+    monkeypatch.setattr(lapack, "WORTHWHILE", 1)  # dealt out matrix by matrix
     x = noise(*shape).requires_grad_()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
