@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from gcp.spectral import team
 from gcp.spectral.parallel import deal
+from gcp.spectral.team import on_threads
+
+TASKS = Path("/proc/self/task")
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -19,6 +25,28 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(params=["openmp", "pool"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both kinds of threads: those of torch's OpenMP runtime, where it lends them, and a pool."""
+    if request.param == "pool":
+        monkeypatch.setattr(team, "_openmp_region", lambda: None)
+    elif team._openmp_region() is None:
+        pytest.skip("torch's OpenMP runtime does not lend its threads")
+    return str(request.param)
+
+
+def meeting(threads: int, then: Callable[[], None]) -> Callable[[], None]:
+    """Work that all threads must take part in to get on."""
+    barrier = threading.Barrier(threads, timeout=30)
+
+    def work() -> None:
+        barrier.wait()
+        then()
+
+    return work
+
+
+@pytest.mark.usefixtures("kind")
 @pytest.mark.parametrize(("items", "run"), [(0, 1), (1, 1), (7, 1), (7, 3), (7, 7), (7, 100)])
 def test_every_item_once(threads: int, items: int, run: int) -> None:
     seen: list[int] = []
@@ -27,20 +55,7 @@ def test_every_item_once(threads: int, items: int, run: int) -> None:
     assert torch.get_num_threads() == threads
 
 
-def test_each_thread_has_one_of_torch(threads: int) -> None:
-    """All threads meet at a barrier, so that each of them takes one item; alone, the caller keeps what it has."""
-    barrier = threading.Barrier(threads, timeout=30)
-    numbers: list[int] = []
-
-    def function(start: int, stop: int) -> None:
-        barrier.wait()
-        numbers.append(torch.get_num_threads())
-
-    deal(function, threads, 1)
-    assert numbers == [1] * threads
-
-
-@pytest.mark.usefixtures("threads")
+@pytest.mark.usefixtures("kind", "threads")
 def test_the_first_error_is_raised() -> None:
     def function(start: int, stop: int) -> None:
         for item in range(start, stop):
@@ -49,3 +64,45 @@ def test_the_first_error_is_raised() -> None:
 
     with pytest.raises(ValueError, match="item 1"):
         deal(function, 8, 1)
+
+
+@pytest.mark.usefixtures("kind")
+def test_an_interrupt_is_raised() -> None:
+    """Ctrl-C reaches whichever thread runs Python's signal handlers; it must not be lost in the runtime's C code."""
+
+    def work() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        on_threads(work, torch.get_num_threads())
+
+
+@pytest.mark.usefixtures("kind")
+def test_modes_are_those_of_the_caller(threads: int) -> None:
+    """Gradients are off everywhere, inference mode is the caller's; afterwards each is what it was."""
+    seen: list[tuple[bool, bool]] = []
+    work = meeting(threads, lambda: seen.append((torch.is_grad_enabled(), torch.is_inference_mode_enabled())))
+    on_threads(work, threads)
+    assert torch.is_grad_enabled()
+    with torch.inference_mode():
+        on_threads(work, threads)
+    assert seen == [(False, False)] * threads + [(False, True)] * threads
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="counts the threads that Linux lists")
+@pytest.mark.usefixtures("kind")
+def test_no_threads_within_threads(threads: int) -> None:
+    """Each thread works alone on its matrix: products large enough to be shared out start no further thread."""
+    matrix = torch.randn(300, 300)
+    ids: list[int] = []
+
+    def product() -> None:
+        torch.linalg.eigh(matrix @ matrix.mT)
+        ids.append(threading.get_native_id())
+
+    torch.mm(matrix, matrix)  # the caller's own team, which outlives the product
+    on_threads(meeting(threads, lambda: None), threads)
+    before = set(os.listdir(TASKS))
+    on_threads(meeting(threads, product), threads)
+    assert len(set(ids)) == threads
+    assert set(os.listdir(TASKS)) == before
