@@ -29,13 +29,14 @@ from lightning_modules.distributed.ranks import is_main_process
 from lightning_modules.distributed.start import shared_start
 from lightning_modules.job import InterruptedRunError, job
 from lightning_modules.run import Run
-from lightning_modules.threads import torch_threads
+from lightning_modules.threads import spin_briefly, torch_threads
 
 # torch, Lightning and what stands on them are imported when a job starts: help and wrong options answer at once.
 
 
 def main() -> None:
     """Entry point of ``python run.py`` and ``gcp-run``."""
+    spin_briefly()
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, where they become a sentence
     try:

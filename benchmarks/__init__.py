@@ -1,1 +1,5 @@
-"""Measurements: each is one command and leaves its figures in this folder."""
+"""Measurements against other code, each one command; torch's threads wait as they do under run.py."""
+
+from lightning_modules.threads import spin_briefly
+
+spin_briefly()  # here, since every benchmark loads torch in its first lines

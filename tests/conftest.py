@@ -19,6 +19,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core each, also for the processes t
 from datamodules.datasets import DATASETS
 from gcp.backbones.registry import BACKBONES
 from gcp.methods import METHODS
+from lightning_modules.threads import spin_briefly
+
+spin_briefly()  # before a test loads torch
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ("localhost", "127.0.0.1", "::1", "")
