@@ -63,8 +63,8 @@ def option_names(cls: type[Options]) -> list[str]:
     return [field.name for field in dataclasses.fields(cls)]
 
 
-def _check(field: dataclasses.Field[Any], value: Any, hint: Any) -> None:
-    allowed = _alternatives(hint)
+def _check(field: dataclasses.Field[Any], value: Any, annotation: Any) -> None:
+    allowed = _alternatives(annotation)
     if not any(_is_a(value, kind) for kind in allowed):
         expected = " or ".join("none" if kind is type(None) else _type_name(kind) for kind in allowed)
         raise OptionError(f"{field.name} must be {expected}, got {value!r}")
@@ -73,7 +73,8 @@ def _check(field: dataclasses.Field[Any], value: Any, hint: Any) -> None:
     range_ = field.metadata
     choices = range_.get("choices")
     if choices is not None and value not in choices:
-        raise OptionError(f"{field.name} must be one of {', '.join(map(str, choices))}, got {value!r}")
+        hint = nearest(str(value), map(str, choices))
+        raise OptionError(f"{field.name} must be one of {', '.join(map(str, choices))}, got {value!r}{hint}")
     for item in value if isinstance(value, list) else [value]:
         if range_.get("minimum") is not None and not item >= range_["minimum"]:
             raise OptionError(f"{field.name} must be at least {range_['minimum']}, got {item}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 STAGES = ("train", "val", "test")
 LOSS, ACCURACY, ACCURACY_5 = "loss", "acc1", "acc5"
+# What can decide which checkpoint is best: known once an epoch.
+MONITORED = tuple(f"{stage}/{metric}" for stage in ("val", "train") for metric in (ACCURACY, ACCURACY_5, LOSS))
 
 CONFUSION = "test/confusion_matrix"  # a picture
 CONDITION = "spectrum/condition"

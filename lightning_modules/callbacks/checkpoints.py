@@ -18,7 +18,8 @@ def best_checkpoint(directory: Path, options: CallbackOptions) -> ModelCheckpoin
         directory,
         filename="best",
         monitor=options.monitor,
-        mode=options.monitor_mode,
+        mode=options.better,
+        save_on_train_epoch_end=True if options.monitor.startswith("train/") else None,  # none: with its validation
         enable_version_counter=False,
     )
 
@@ -45,6 +46,7 @@ class LastCheckpoint(ModelCheckpoint):
             filename="last",
             every_n_train_steps=steps,
             save_on_exception=steps is None,
+            save_on_train_epoch_end=True,  # Lightning's own choice waits for a validation
             enable_version_counter=False,
         )
 

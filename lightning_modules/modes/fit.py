@@ -15,6 +15,7 @@ from datamodules.base import ImageDataModule
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint, best_checkpoint, last_checkpoints
 from lightning_modules.callbacks.confusion import Confusion
 from lightning_modules.callbacks.history import History
+from lightning_modules.callbacks.last_validation import LastValidation
 from lightning_modules.callbacks.spectrum_monitor import SpectrumMonitor
 from lightning_modules.callbacks.stopping import StopTogether
 from lightning_modules.callbacks.throughput import Throughput
@@ -66,7 +67,7 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
     last = last_checkpoints(run.directory / "checkpoints", options)
     stop = StopTogether()
     preprocessing = data.preprocessing and data.preprocessing.plain()
-    callbacks: list[Callback] = [throughput, history, *switch, *build_averaging(run), *observers]
+    callbacks: list[Callback] = [throughput, history, LastValidation(), *switch, *build_averaging(run), *observers]
     if options.confusion_matrix:
         callbacks.append(Confusion(run.directory, data.class_names))
     callbacks += [ConfigInCheckpoint(run.config, preprocessing), best, *last, stop]

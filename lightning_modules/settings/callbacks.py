@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gcp.options import Options, option
+from lightning_modules.metric_names import LOSS, MONITORED
 
 
 @dataclass(frozen=True)
 class CallbackOptions(Options):
     """What happens around the training loop."""
 
-    monitor: str = option("val/acc1", "metric that decides which checkpoint is best")
-    monitor_mode: str = option("max", "whether more or less of it is better", choices=("max", "min"))
+    monitor: str = option("val/acc1", "metric that decides which checkpoint is best", choices=MONITORED)
+    monitor_mode: str | None = option(
+        None, "whether more or less of it is better; none: less of a loss, more of an accuracy", choices=("max", "min")
+    )
     checkpoint_every_n_steps: int | None = option(
         None, "optimizer steps between two last.ckpt inside an epoch; none: one after each epoch", minimum=1
     )
@@ -29,3 +32,8 @@ class CallbackOptions(Options):
     confusion_matrix: bool = option(
         False, "after the test: per_class.csv, confusion_matrix.csv and confusion_matrix.png in the run directory"
     )
+
+    @property
+    def better(self) -> str:
+        """``max`` or ``min``: which of two values of ``monitor`` is the better one."""
+        return self.monitor_mode or ("min" if self.monitor.endswith(LOSS) else "max")
