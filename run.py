@@ -122,9 +122,9 @@ def _options_named(key: str, run: Run, hydra_config: DictConfig) -> list[str]:
     """Dotted names of the options an argument sets: ``method`` stands for its name, an overlay for what it holds."""
     if (
         key in SECTIONS and key not in OVERLAYS
-    ):  # trainer=ddp: what any file of its group sets, so that trainer=default takes it back
-        files = sorted((HERE / key).glob("*.yaml"))
-        return sorted({f"{key}.{name}" for file in files for name in names_set_by(key, file.stem)})
+    ):  # trainer=ddp: what any file of its group changes, so that trainer=default takes it back
+        changes = sorted({file.stem for file in (HERE / key).glob("*.yaml")} - {"default"})
+        return sorted({f"{key}.{name}" for file in changes for name in names_set_by(key, file)})
     if key not in OVERLAYS:
         return [f"{GROUPS[key][0]}.name"] if key in GROUPS else [key]
     chosen = hydra_config.runtime.choices.get(key)

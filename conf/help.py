@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from conf.schema import GROUPS, HERE, OVERLAYS, SECTIONS, RunOptions
-from gcp.options import Options
+from gcp.options import Options, default_of
 
 USAGE = """[bold]Global covariance pooling with differentiable spectral layers[/bold]
 
@@ -45,7 +45,7 @@ def _names(group: str, section: str, registry: object) -> Table:
     table = _table(f"{group}=...", "name", "what it is", f"options, set as {section}.option=value")
     for name in registry.names():  # type: ignore[attr-defined]
         entry = registry.get(name)  # type: ignore[attr-defined]
-        options = [f"{field.name}={_default(field)}" for field in dataclasses.fields(entry.options)]
+        options = [f"{field.name}={_word(default_of(field))}" for field in dataclasses.fields(entry.options)]
         if group == "method":
             options.insert(0, f"reduced_channels={_word(entry.reduced_channels)}")
         if group == "backbone":
@@ -57,7 +57,7 @@ def _names(group: str, section: str, registry: object) -> Table:
 def _options(title: str, options: type[Options], prefix: str) -> Table:
     table = _table(title, "option", "default", "what it does")
     for field in dataclasses.fields(options):
-        table.add_row(prefix + field.name, escape(_default(field)), escape(field.metadata["help"]))
+        table.add_row(prefix + field.name, escape(_word(default_of(field))), escape(field.metadata["help"]))
     return table
 
 
@@ -66,11 +66,6 @@ def _table(title: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
-
-
-def _default(field: dataclasses.Field[object]) -> str:
-    factory = field.default_factory
-    return _word(factory() if factory is not dataclasses.MISSING else field.default)
 
 
 def _word(value: object) -> str:

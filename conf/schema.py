@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from types import MappingProxyType
+from typing import Any, NamedTuple, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -37,8 +39,25 @@ GROUPS: dict[str, tuple[str, Any]] = {
     "schedule": ("schedule", SCHEDULES),
     "logger": ("logger", LOGGERS),
 }
-# Types of the options `register` adds to those of a method or a backbone, where an integer or none is not it.
-ADDED_TYPES: dict[str, Any] = {"hidden": list[int] | None}
+
+
+class Added(NamedTuple):
+    """An option of a group that is no constructor argument of its entries: its type and its help."""
+
+    type: Any
+    help: str
+
+
+ADDED = {
+    "reduced_channels": Added(
+        int | None, "channels left by a 1x1 convolution, batch norm and ReLU before pooling; null: not reduced"
+    ),
+    "hidden": Added(
+        list[int] | None, "widths of the classifier's hidden layers; null: the backbone's own; []: a linear classifier"
+    ),
+}
+# Options that take another's value unless set, by group and name.
+INTERPOLATED = {("dataset", "seed"): "${seed}"}
 # Sections with one option class each.
 SECTIONS: dict[str, type[Options]] = {
     "trainer": TrainerOptions,
@@ -105,12 +124,9 @@ def register() -> None:
     for group, (section, registry) in GROUPS.items():
         for name in registry.names():
             entry = registry.get(name)
-            extra: dict[str, Any] = {"name": name}
-            if group == "method":
-                extra["reduced_channels"] = entry.reduced_channels
-            if group == "backbone":
-                extra["hidden"] = None
-            node = schema_of(entry.options, **extra)
+            extra = {"name": name, **added_options(group, entry)}
+            interpolated = {key: text for (place, key), text in INTERPOLATED.items() if place == group}
+            node = schema_of(entry.options, interpolated, **extra)
             store.store(group=f"_schema/{group}", name=name, node=node)
             if not (HERE / group / f"{name}.yaml").exists():
                 store.store(group=group, name=name, node=node, package=section)
@@ -118,12 +134,20 @@ def register() -> None:
         store.store(group=f"_schema/{section}", name="default", node=schema_of(options))
 
 
-def schema_of(options: type[Options], **extra: Any) -> type:
+def added_options(group: str, entry: Any) -> dict[str, Any]:
+    """The options of ADDED that a group's entry has, with their defaults."""
+    if group == "method":
+        return {"reduced_channels": entry.reduced_channels}
+    return {"hidden": None} if group == "backbone" else {}
+
+
+def schema_of(options: type[Options], interpolated: Mapping[str, str] = MappingProxyType({}), **extra: Any) -> type:
     """The class OmegaConf types a section by: ``extra`` and the fields of ``options``, open to overrides.
 
     Args:
         options: an option class, which may be frozen.
-        extra: more fields: a name (str), a number of channels (int or none), what ADDED_TYPES has, or MISSING for a
+        interpolated: defaults that refer to another option, in place of the fields' own.
+        extra: more fields: a name (str), what ADDED has, or MISSING for a
             section to be filled.
     """
     hints = get_type_hints(options)
@@ -135,6 +159,8 @@ def schema_of(options: type[Options], **extra: Any) -> type:
         given = {key: value for key, value in default.items() if value is not dataclasses.MISSING}
         if get_origin(hints[field.name]) is dict:
             given = {"default_factory": _open}
+        if field.name in interpolated:
+            given = {"default": interpolated[field.name]}
         fields.append((field.name, hints[field.name], dataclasses.field(**given)))
     return dataclasses.make_dataclass(options.__name__, fields)
 
@@ -151,4 +177,4 @@ def _open() -> DictConfig:
 def _type_of(name: str, value: Any) -> Any:
     if value == MISSING:
         return Any
-    return str if isinstance(value, str) else ADDED_TYPES.get(name, int | None)
+    return ADDED[name].type if name in ADDED else str

@@ -63,6 +63,21 @@ def option_names(cls: type[Options]) -> list[str]:
     return [field.name for field in dataclasses.fields(cls)]
 
 
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """The default of an option."""
+    factory = field.default_factory
+    return field.default if isinstance(factory, dataclasses._MISSING_TYPE) else factory()
+
+
+def range_of(field: dataclasses.Field[Any]) -> str:
+    """What an option may be, in words: "at least 1", "one of a, b"; empty where all of its type will do."""
+    bounds = field.metadata
+    if bounds.get("choices") is not None:
+        return "one of " + ", ".join(map(str, bounds["choices"]))
+    words = (("minimum", "at least"), ("above", "greater than"), ("maximum", "at most"))
+    return " and ".join(f"{word} {bounds[key]}" for key, word in words if bounds.get(key) is not None)
+
+
 def _check(field: dataclasses.Field[Any], value: Any, annotation: Any) -> None:
     allowed = _alternatives(annotation)
     if not any(_is_a(value, kind) for kind in allowed):

@@ -13,6 +13,8 @@ from omegaconf.errors import ConfigAttributeError, ValidationError
 from conf.options import check
 from conf.overlays import names_set_by
 from conf.schema import GROUPS, HERE, register, schema_of
+from conf.writing import owned, written
+from datamodules.datasets import DATASETS, register_dataset
 from gcp.errors import OptionError
 from gcp.options import Options, option, option_names
 
@@ -23,10 +25,20 @@ def composed(*overrides: str):
         return compose("config", overrides=list(overrides))
 
 
-@pytest.mark.parametrize("group", GROUPS)
-def test_every_registered_name_has_a_yaml_and_no_yaml_is_left_over(group):
-    files = {path.stem for path in (HERE / group).glob("*.yaml")}
-    assert files == set(GROUPS[group][1].names())
+def test_the_files_list_the_options_of_the_classes_and_none_is_left_over():
+    files = {path: path.read_text(encoding="utf-8") for path in owned()}
+    assert files == written(), "run: python -m conf.writing"
+
+
+def test_a_name_with_options_has_a_file_and_one_without_is_chosen_all_the_same():
+    assert HERE / "method" / "taylor.yaml" in written()
+    assert HERE / "logger" / "csv.yaml" not in written()
+    assert composed("logger=csv").logger.name == "csv"
+
+
+def test_a_file_says_what_its_options_may_be():
+    text = (HERE / "method" / "taylor.yaml").read_text()
+    assert "# degree of the Taylor polynomial of 1/(1 - x); at least 1\ndegree: 100\n" in text
 
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in GROUPS[group][1].names()])
@@ -54,6 +66,12 @@ def test_a_wrong_type_and_an_unknown_key_are_refused():
 
 def test_the_seed_of_the_run_is_the_seed_of_the_data():
     assert check(composed("seed=7"))["data"]["seed"] == 7
+
+
+def test_a_dataset_without_a_file_takes_the_seed_of_the_run_too(monkeypatch):
+    monkeypatch.setattr(DATASETS, "_entries", dict(DATASETS._entries))
+    register_dataset(dataclasses.replace(DATASETS.get("digits"), name="mine"))
+    assert check(composed("dataset=mine", "seed=7"))["data"]["seed"] == 7
 
 
 @pytest.mark.parametrize("overlay", ["debug=fast", "debug=overfit", "recipe=hybrid_digits"])
