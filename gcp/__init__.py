@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gcp.roots.matrix import matrix_root
     from gcp.whitening import Whitening
 
+__version__ = "0.2.0.dev0"
+
 _HOMES = {
     "GCPError": "gcp.errors",
     "Whitening": "gcp.whitening",
