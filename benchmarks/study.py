@@ -275,19 +275,20 @@ def picture(rows: list[Row], file: Path) -> None:
     from matplotlib.figure import Figure
 
     from lightning_modules.plots.comparison import accuracies
-    from lightning_modules.plots.style import series_style
+    from lightning_modules.plots.style import method_styles
 
     groups = [(named(setting), group) for setting, group in comparisons(rows)]
     columns = 2 if len(groups) > 1 else 1
     lines = -(-len(groups) // columns)
     figure = Figure(figsize=(6 * columns, 3.4 * lines), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
-    style = {method: series_style(position) for position, method in enumerate(METHODS)}
+    styles = method_styles(METHODS)
     for axes, (name, group) in itertools.zip_longest(panels, groups, fillvalue=(None, None)):
         if name is None:
             axes.set_visible(False)
             continue
-        accuracies(axes, sorted(group, key=lambda row: METHODS.index(row.method)), style)
+        ranked = sorted(group, key=lambda row: METHODS.index(row.method))
+        accuracies(axes, ranked, [row.name for row in ranked], [styles[row.method] for row in ranked])
         axes.set_title(name, loc="left", fontsize=11)
     figure.savefig(file, dpi=130)
 

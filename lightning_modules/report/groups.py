@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from lightning_modules.report.runs import RunRecord, settings
+from lightning_modules.report.runs import METRIC, RunRecord, Skipped, number
+from lightning_modules.report.settings import settings
 
-METRIC = "test/acc1"
+PLACE = ("backbone", "dataset")
 
 
 @dataclass(frozen=True)
@@ -17,13 +20,27 @@ class Row:
 
     Attributes:
         method: its name.
-        setting: the arguments that make the setting.
-        runs: its runs, finished and failed.
+        setting: what it was trained and tested on and with; options only where rows differ.
+        runs: its replicates, finished and failed, one for each seed.
+        variant: options of the method itself, only where rows differ.
+        repeats: further runs of seeds that are in ``runs`` already.
     """
 
     method: str
     setting: dict[str, str]
     runs: list[RunRecord]
+    variant: dict[str, str] = field(default_factory=dict)
+    repeats: list[Skipped] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The method with those of its options that vary: "taylor degree=50"."""
+        return " ".join([self.method, *_short(self.variant)])
+
+    @property
+    def options(self) -> dict[str, str]:
+        """All options in which it differs from other rows on the dataset; not the backbone."""
+        return {**self.variant, **{name: value for name, value in self.setting.items() if name not in PLACE}}
 
     @property
     def finished(self) -> list[RunRecord]:
@@ -33,7 +50,7 @@ class Row:
     @property
     def failed(self) -> list[RunRecord]:
         """The runs that have none."""
-        return [run for run in self.runs if not run.ok]
+        return [run for run in self.runs if run not in self.finished]
 
     def values(self, name: str = METRIC) -> list[float]:
         """A number of each finished run."""
@@ -41,14 +58,18 @@ class Row:
         return [value for value in found if value is not None]
 
     def mean(self, name: str = METRIC) -> float | None:
-        """Mean over the finished runs."""
+        """Mean over the finished runs; NaN if one of them has NaN or infinity."""
         values = self.values(name)
-        return statistics.fmean(values) if values else None
+        if not values:
+            return None
+        return statistics.fmean(values) if all(map(math.isfinite, values)) else math.nan
 
     def spread(self, name: str = METRIC) -> float | None:
         """Standard deviation over the finished runs; none for fewer than two."""
         values = self.values(name)
-        return statistics.stdev(values) if len(values) > 1 else None
+        if len(values) < 2:
+            return None
+        return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
     def by_seed(self) -> dict[str, float]:
         """The metric by seed."""
@@ -57,42 +78,104 @@ class Row:
     @property
     def published(self) -> float | None:
         """The published value of the metric, where the recipe has one."""
-        value = self.runs[0].published.get(METRIC)
-        return None if value is None else float(value)
+        return number(self.runs[0].published.get(METRIC))
 
     def curve(self) -> list[tuple[int, float]]:
         """Mean validation accuracy by epoch, over the epochs all finished runs have."""
+        return [(epoch, statistics.fmean(values)) for epoch, values in self._curves()]
+
+    def band(self) -> list[tuple[int, float, float]]:
+        """Mean minus and plus the standard deviation by epoch, within 0 and 1; empty for fewer than two runs."""
+        found = []
+        for epoch, values in self._curves():
+            if len(values) > 1:
+                mean, spread = statistics.fmean(values), statistics.stdev(values)
+                found.append((epoch, max(mean - spread, 0.0), min(mean + spread, 1.0)))
+        return found
+
+    def _curves(self) -> list[tuple[int, list[float]]]:
         curves = [dict(run.curve) for run in self.finished if run.curve]
-        if not curves:
-            return []
-        epochs = sorted(set.intersection(*(set(curve) for curve in curves)))
-        return [(epoch, statistics.fmean(curve[epoch] for curve in curves)) for epoch in epochs]
+        epochs = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
+        return [(epoch, [curve[epoch] for curve in curves]) for epoch in epochs]
 
 
 def rows_of(runs: list[RunRecord]) -> list[Row]:
-    """One row per method and setting, in the order the runs come."""
-    rows: dict[tuple[object, ...], Row] = {}
-    for run, setting in zip(runs, settings(runs), strict=True):
-        key = (run.method, *sorted(setting.items()))
-        rows.setdefault(key, Row(run.method, setting, [])).runs.append(run)
-    return list(rows.values())
+    """One row per method and setting, in the order the runs come; of several runs of one seed, one counts."""
+    together: dict[tuple[object, ...], list[RunRecord]] = defaultdict(list)
+    found = settings(runs)
+    for run, setting in zip(runs, found, strict=True):
+        together[setting.key].append(run)
+    setting_of = {setting.key: setting for setting in found}
+    rows = []
+    for key, group in together.items():
+        kept, repeats = _one_of_each_seed(group)
+        setting = setting_of[key]
+        rows.append(Row(setting.method, setting.others, kept, setting.variant, repeats))
+    return rows
 
 
-def comparisons(rows: list[Row]) -> list[tuple[dict[str, str], list[Row]]]:
+def _one_of_each_seed(runs: list[RunRecord]) -> tuple[list[RunRecord], list[Skipped]]:
+    """The finished run of each seed, or the newest one; and what else there is."""
+    by_seed: dict[str, list[RunRecord]] = defaultdict(list)
+    for run in runs:
+        by_seed[run.seed].append(run)
+    kept, repeats = [], []
+    for seed, same in by_seed.items():
+        counts = max(same, key=lambda run: (run.ok and run.value(METRIC) is not None, run.started))
+        kept.append(counts)
+        reason = f"the same run as {counts.directory}, seed {seed} again, and no further replicate"
+        repeats += [Skipped(run.directory, reason) for run in same if run is not counts]
+    return kept, repeats
+
+
+def comparisons(rows: Iterable[Row]) -> list[tuple[dict[str, str], list[Row]]]:
     """Rows under the same setting together."""
-    grouped: dict[tuple[tuple[str, str], ...], list[Row]] = {}
+    grouped: dict[tuple[tuple[str, str], ...], list[Row]] = defaultdict(list)
     for row in rows:
-        grouped.setdefault(tuple(sorted(row.setting.items())), []).append(row)
+        grouped[tuple(sorted(row.setting.items()))].append(row)
     return [(dict(key), group) for key, group in grouped.items()]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows on one dataset: one table.
+
+    Attributes:
+        title: what they have in common.
+        columns: the options in which they differ, beside the method.
+        rows: best first, those without a result last.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[Row]
+
+    def cells(self, row: Row) -> list[str]:
+        """A row's options, in the order of the columns; empty where it has none or its default."""
+        return [row.setting[name] if name == "backbone" else row.options.get(name, "") for name in self.columns]
+
+
+def sections(rows: Iterable[Row]) -> list[Section]:
+    """A section for each dataset."""
+    grouped: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row.setting["dataset"]].append(row)
+    found = []
+    for dataset, group in grouped.items():
+        backbones = list(dict.fromkeys(row.setting["backbone"] for row in group))
+        columns = [name for row in group for name in row.options]
+        title = f"{backbones[0]} on {dataset}" if len(backbones) == 1 else dataset
+        ranked = sorted(group, key=lambda row: -1 if (mean := row.mean()) is None else mean, reverse=True)
+        found.append(Section(title, ["backbone"] * (len(backbones) > 1) + sorted(set(columns)), ranked))
+    return found
 
 
 def described(setting: dict[str, str]) -> str:
     """A setting in a line."""
-    facts = " on ".join(setting[name] for name in ("backbone", "dataset") if name in setting)
-    rest = [f"{name}={value}" for name, value in setting.items() if name not in ("backbone", "dataset")]
+    facts = " on ".join(setting[name] for name in PLACE if name in setting)
+    rest = [f"{name}={value}" for name, value in setting.items() if name not in PLACE]
     return ", ".join([facts, *rest])
 
 
-def finite(value: float | None) -> bool:
-    """Whether there is a number."""
-    return value is not None and math.isfinite(value)
+def _short(options: dict[str, str]) -> list[str]:
+    return [f"{name.rpartition('.')[2]}={value}" for name, value in options.items()]

@@ -1,22 +1,22 @@
-"""Runs as their directories tell them."""
+"""Runs as their directories tell them. Free of torch."""
 
 from __future__ import annotations
 
-import csv
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-from omegaconf import OmegaConf
+from typing import Any, NamedTuple
 
 from gcp.errors import DataError
-from lightning_modules.summary import FILE, OK, read_summary
+from lightning_modules.report.files import printable, read_curve, read_json, read_yaml
+from lightning_modules.summary import FILE, OK
 
 OVERRIDES = Path(".hydra/overrides.yaml")
-# Arguments that change nothing of what is compared, or are compared on their own.
-NO_SETTING = {"method", "seed", "ckpt_path", "plugins", "mode"}
-NO_SETTING_SECTIONS = ("sweep.", "callbacks.", "logger", "hydra.")
+STAGE = "stage1"  # where a run of two stages keeps its first
+METRIC = "test/acc1"
+MODES = ("fit", "test")  # those that end in a result
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class RunRecord:
         summary: its summary.json.
         asked: the arguments it was started with.
         config: its resolved configuration, empty if it failed before there was one.
-        curve: (epoch, val/acc1) of each validation.
+        curve: (epoch, val/acc1) of each validation, epochs counted from 1.
     """
 
     directory: Path
@@ -43,16 +43,39 @@ class RunRecord:
         return self.summary.get("status") == OK
 
     @property
+    def mode(self) -> str:
+        """What it did. A trained run that was tested again in its own directory is still a trained one."""
+        return str(self.config.get("mode") or self.summary.get("mode") or "fit")
+
+    @property
     def method(self) -> str:
         """Name of its method; FIRST+SECOND of a hybrid run."""
-        second = (self.config.get("switch") or {}).get("to")
-        method = str(self.summary.get("method") or "?")
-        return method if second is None else f"{method}+{second}"
+        second = self.section("switch").get("to")
+        method = printable(self.summary.get("method") or "?")
+        return method if second is None else f"{method}+{printable(second)}"
+
+    @property
+    def backbone(self) -> str:
+        """Name of its backbone."""
+        return printable(self.summary.get("backbone") or "?")
+
+    @property
+    def dataset(self) -> str:
+        """Name of its dataset."""
+        return printable(self.summary.get("dataset") or "?")
 
     @property
     def seed(self) -> str:
         """Its seed."""
-        return str(self.summary.get("seed") or 0)
+        return printable(self.summary.get("seed") or 0)
+
+    @property
+    def started(self) -> float:
+        """When, in seconds; 0: unknown."""
+        try:
+            return datetime.fromisoformat(self.summary["started"]).timestamp()
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return 0.0
 
     @property
     def published(self) -> dict[str, Any]:
@@ -60,19 +83,50 @@ class RunRecord:
 
         They are those of the recipe's dataset, and say nothing of a run on another one.
         """
-        published = self.config.get("published") or {}
-        if self.method not in published or published.get("dataset") not in (None, self.summary.get("dataset")):
+        published = self.section("published")
+        results = published.get(self.method)
+        if not isinstance(results, dict) or published.get("dataset") not in (None, self.summary.get("dataset")):
             return {}
-        return {**published[self.method], "source": published.get("source")}
+        return {**results, "source": published.get("source")}
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A section of the configuration; empty if there is none."""
+        found = self.config.get(name)
+        return found if isinstance(found, dict) else {}
 
     def value(self, name: str) -> float | None:
         """A number of the summary."""
-        value = self.summary.get(name)
-        return float(value) if isinstance(value, (int, float)) else None
+        return number(self.summary.get(name))
 
 
-def read_runs(paths: Iterable[Path]) -> list[RunRecord]:
-    """All runs in ``paths`` and below. Raises DataError if there is none."""
+class Skipped(NamedTuple):
+    """A run directory that is in no table.
+
+    Attributes:
+        directory: where it is.
+        reason: why.
+    """
+
+    directory: Path
+    reason: str
+
+
+class Found(NamedTuple):
+    """What lies in a folder.
+
+    Attributes:
+        runs: those that trained or tested a network.
+        skipped: all others.
+        damage: (directory, what of its curve is missing) of runs that count all the same.
+    """
+
+    runs: list[RunRecord]
+    skipped: list[Skipped]
+    damage: list[Skipped]
+
+
+def read_runs(paths: Iterable[Path]) -> Found:
+    """All runs in ``paths`` and below. Raises DataError if there is none that can be read."""
     paths = list(paths)
     for path in paths:
         if not path.is_dir():
@@ -80,45 +134,66 @@ def read_runs(paths: Iterable[Path]) -> list[RunRecord]:
     files = sorted({file for path in paths for file in path.rglob(FILE)}, key=_order)
     if not files:
         raise DataError(f"no {FILE} in {', '.join(map(str, paths))} or below; give a folder that holds run directories")
-    return [_read(file.parent) for file in files]
+    found = Found([], [], [])
+    for file in files:
+        directory = file.parent
+        try:
+            run = _read(directory)
+        except (DataError, OSError) as error:
+            found.skipped.append(Skipped(directory, f"damaged: {printable(error)}"))
+            continue
+        if run.mode not in MODES:
+            found.skipped.append(Skipped(directory, f"mode={printable(run.mode)} has no result to compare"))
+        elif directory.name == STAGE and (directory.parent / FILE).exists():
+            found.skipped.append(Skipped(directory, "the first stage of the run above it"))
+        else:
+            curve = read_curve(directory / "metrics.csv")
+            run.curve.extend(curve.points)
+            found.runs.append(run)
+            if curve.damage:
+                found.damage.append(Skipped(directory, curve.damage))
+    if not found.runs:
+        first = found.skipped[0]
+        raise DataError(
+            f"none of the {len(files)} run directories in {', '.join(map(str, paths))} has a result to compare; "
+            f"the first, {first.directory}: {first.reason}"
+        )
+    return found
 
 
-def settings(runs: list[RunRecord]) -> list[dict[str, str]]:
-    """Of each run, the arguments in which it differs from others, but for method and seed."""
-    columns = sorted({name for run in runs for name in run.asked if _is_setting(name)})
-    varying = [name for name in columns if len({run.asked.get(name) for run in runs}) > 1]
-    kept = []
-    for run in runs:
-        facts = {name: str(run.summary.get(name) or "?") for name in ("backbone", "dataset")}
-        kept.append({**facts, **{name: run.asked[name] for name in varying if name in run.asked and name not in facts}})
-    return kept
-
-
-def _is_setting(name: str) -> bool:
-    return name not in NO_SETTING and not name.startswith(NO_SETTING_SECTIONS)
+def number(value: object) -> float | None:
+    """A number as such, NaN and infinity included; none for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _order(file: Path) -> tuple[str, int, str]:
     head = file.parent.name.partition("-")[0]
-    return str(file.parent.parent), int(head) if head.isdigit() else 0, file.parent.name
+    return str(file.parent.parent), int(head) if head.isdecimal() and len(head) < 10 else 0, file.parent.name
 
 
 def _read(directory: Path) -> RunRecord:
-    overrides = directory / OVERRIDES
-    asked = [str(each) for each in OmegaConf.load(overrides)] if overrides.exists() else []
-    config_file = directory / "config.yaml"
-    config = OmegaConf.to_container(OmegaConf.load(config_file)) if config_file.exists() else {}
-    assert isinstance(config, dict)
-    pairs = dict(each.lstrip("+~").split("=", 1) for each in asked if "=" in each)
-    return RunRecord(
-        directory, read_summary(directory), pairs, {str(k): v for k, v in config.items()}, _curve(directory)
-    )
-
-
-def _curve(directory: Path) -> list[tuple[int, float]]:
-    file = directory / "metrics.csv"
-    if not file.exists():
-        return []
-    with file.open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row.get("val/acc1")]
-    return [(int(float(row["epoch"])) + 1, float(row["val/acc1"])) for row in rows if row.get("epoch")]
+    """The run, but for its curve. Raises DataError if what is there is not what a run writes."""
+    summary = read_json(directory / FILE)
+    for name in ("method", "backbone", "dataset", "mode", "status"):
+        if not isinstance(summary.get(name), (str, type(None))):
+            raise DataError(f"{FILE} has no name for '{name}' but {printable(summary[name])}")
+    seed = summary.get("seed")
+    if isinstance(seed, bool) or not isinstance(seed, (int, str, type(None))):
+        raise DataError(f"{FILE} has no seed but {printable(seed)}")
+    result = number(summary.get(METRIC))
+    if summary.get(METRIC) is not None and (result is None or not 0 <= result <= 1):
+        raise DataError(f"{FILE} has {METRIC}={printable(summary[METRIC])}, which is no accuracy")
+    overrides, file = directory / OVERRIDES, directory / "config.yaml"
+    asked = read_yaml(overrides) if overrides.exists() else []
+    config = read_yaml(file) if file.exists() else {}
+    if not isinstance(asked, list):
+        raise DataError(f"{OVERRIDES.name} is no list of arguments")
+    if not isinstance(config, dict):
+        raise DataError(f"{file.name} is no configuration")
+    pairs = dict(str(each).lstrip("+~").split("=", 1) for each in asked if "=" in str(each))
+    return RunRecord(directory, summary, pairs, {str(key): value for key, value in config.items()})

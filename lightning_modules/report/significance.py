@@ -36,17 +36,25 @@ class Significance(NamedTuple):
     """What a comparison shows.
 
     Attributes:
-        seeds: seeds that all its methods have finished.
+        methods: how many there are, with or without a result.
+        compared: those with a result.
+        seeds: seeds that all of these have finished.
         friedman: p value of Friedman's test that all are alike; none for fewer than three methods or two seeds.
         pairs: all pairs, smallest p first; empty for fewer than two seeds.
     """
 
+    methods: int
+    compared: list[str]
     seeds: list[str]
     friedman: float | None
     pairs: list[Pair]
 
     def sentence(self) -> str:
-        """What may be concluded, in words."""
+        """What may be concluded, in words; nothing of a method on its own."""
+        if self.methods < 2:
+            return ""
+        if len(self.compared) < 2:
+            return f"Nothing to compare: {self.compared[0] if self.compared else 'no method'} alone has a result."
         if len(self.seeds) < 2:
             return "Fewer than two seeds in common: what is method and what is chance cannot be told apart."
         over = f"over {len(self.seeds)} seeds"
@@ -64,10 +72,11 @@ class Significance(NamedTuple):
 
 def significance(rows: list[Row]) -> Significance:
     """Compare the methods of one setting, over the seeds that all have finished."""
-    results = {row.method: row.by_seed() for row in rows if row.finished}
+    results = {row.name: row.by_seed() for row in rows if row.finished}
+    methods = len({row.name for row in rows})
     seeds = sorted(set.intersection(*(set(each) for each in results.values()))) if results else []
     if len(seeds) < 2 or len(results) < 2:
-        return Significance(seeds, None, [])
+        return Significance(methods, list(results), seeds, None, [])
     columns = {method: [each[seed] for seed in seeds] for method, each in results.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # columns that are equal, or differ by a constant
@@ -77,7 +86,8 @@ def significance(rows: list[Row]) -> Significance:
             for (first, a), (second, b) in itertools.combinations(columns.items(), 2)
         ]
     friedman = 1.0 if friedman is not None and friedman != friedman else friedman  # all ranks tied
-    return Significance(seeds, friedman, _holm([(*pair[:3], 1.0 if pair[3] != pair[3] else pair[3]) for pair in raw]))
+    adjusted = _holm([(*pair[:3], 1.0 if pair[3] != pair[3] else pair[3]) for pair in raw])
+    return Significance(methods, list(results), seeds, friedman, adjusted)
 
 
 def _mean_difference(a: list[float], b: list[float]) -> float:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
-from lightning_modules.report.groups import METRIC, Row, comparisons, described
+from lightning_modules.report.files import printable
+from lightning_modules.report.groups import PLACE, Row, Section, comparisons, sections
+from lightning_modules.report.runs import METRIC, Found, RunRecord, Skipped
 from lightning_modules.report.significance import significance
 
-HEADER = ["method", "test accuracy", "± over seeds", "validation", "test loss", "train s", "images/s", "runs", "failed"]
+HEADER = ["method", "test acc", "± seeds", "val acc", "test loss", "train s", "images/s", "runs", "failed"]
 
 NUMBERS = (
     f"{METRIC}_mean",
@@ -25,43 +28,62 @@ NUMBERS = (
 
 def write_csv(rows: list[Row], file: Path) -> None:
     """One line per method and setting."""
-    columns = sorted({name for row in rows for name in row.setting} - {"backbone", "dataset"})
-    with file.open("w", newline="") as stream:
+    columns = sorted({name for row in rows for name in row.options})
+    with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["method", "backbone", "dataset", *columns, "runs", "failed", *NUMBERS])
+        writer.writerow(["method", *PLACE, *columns, "runs", "failed", *NUMBERS])
         for row in rows:
             numbers = [
                 row.mean(), row.spread(), row.mean("val/acc1"), row.spread("val/acc1"), row.mean("test/acc5"),
                 row.mean("test/loss"), row.mean("train_seconds"), row.mean("images_per_second"), row.published,
             ]  # fmt: skip
-            setting = [row.setting.get(name, "") for name in ("backbone", "dataset", *columns)]
+            setting = [*(row.setting.get(name, "") for name in PLACE), *(row.options.get(name, "") for name in columns)]
             texts = ["" if number is None else repr(round(number, 6)) for number in numbers]
             writer.writerow([row.method, *setting, len(row.runs), len(row.failed), *texts])
 
 
-def markdown(rows: list[Row], picture: str) -> str:
-    """Tables, what they show, and the failures."""
-    parts = ["# Comparison", f"![accuracy, time and learning curves]({picture})"]
-    for setting, group in comparisons(rows):
-        parts.append(f"## {described(setting)}")
-        ranked = sorted(group, key=lambda row: -1 if (mean := row.mean()) is None else mean, reverse=True)
-        published = any(row.published is not None for row in group)
-        header = [*HEADER, "published"] if published else HEADER
+def markdown(rows: list[Row], picture: str, found: Found | None = None, caption: str = "") -> str:
+    """Tables, what they show, the failures, and what is in no table."""
+    parts = ["# Comparison", f"![accuracy, time and learning curves]({picture})"] + [caption] * bool(caption)
+    for section in sections(rows):
+        parts.append(f"## {section.title}")
+        published = any(row.published is not None for row in section.rows)
+        header = [HEADER[0], *section.columns, *HEADER[1:], *["published"] * published]
         lines = [_line(header), _line(["---"] * len(header))]
-        for row in ranked:
-            lines.append(_line([*cells(row), _percent(row.published)] if published else cells(row)))
-        parts += ["\n".join(lines), significance(group).sentence()]
-        sources = {run.published["source"] for row in group for run in row.runs if run.published.get("source")}
-        parts += [f"Published: {source}." for source in sorted(map(str, sources))]
-    failed = [run for row in rows for run in row.failed]
-    if failed:
-        errors = [f"- `{run.directory.name}`: {_reason(run.summary)}" for run in failed]
-        parts += ["## Failed", "\n".join(errors)]
+        for row in section.rows:
+            name, *numbers = cells(row)
+            lines.append(_line([name, *section.cells(row), *numbers, *[_percent(row.published)] * published]))
+        parts += ["\n".join(lines), *conclusions(section)]
+        sources = {run.published.get("source") for row in section.rows for run in row.runs}
+        parts += [f"Published: {source}." for source in sorted(printable(each) for each in sources if each)]
+    failed = [Skipped(run.directory, reason(run)) for row in rows for run in row.failed]
+    repeats = [each for row in rows for each in row.repeats]
+    left_out = repeats + (found.skipped if found else [])
+    for title, entries in (("Failed", failed), ("Left out", left_out), ("Damaged", found.damage if found else [])):
+        if entries:
+            parts += [f"## {title}", "\n".join(f"- `{each.directory.name}`: {each.reason}" for each in entries)]
     return "\n\n".join(parts) + "\n"
 
 
-def _reason(summary: dict[str, object]) -> str:
-    return str(summary.get("error") or f"status {summary.get('status')}").split("\n")[0]
+def conclusions(section: Section) -> list[str]:
+    """What the comparisons of a section show, each under its setting; what holds for all of them once."""
+    groups = comparisons(section.rows)
+    found = [(setting, sentence) for setting, group in groups if (sentence := significance(group).sentence())]
+    if len({sentence for _, sentence in found}) == 1:
+        return [found[0][1]]
+    return [
+        f"{', '.join(f'{name}={setting[name]}' for name in section.columns if name in setting)}: {sentence}"
+        for setting, sentence in found
+    ]
+
+
+def reason(run: RunRecord) -> str:
+    """Why a run has no result."""
+    if run.ok:
+        return f"finished without {METRIC}"
+    error = run.summary.get("error")
+    status = printable(run.summary.get("status"))
+    return printable(str(error).split("\n")[0]) if error else f"status {status}: it still runs, or was killed"
 
 
 def cells(row: Row) -> list[str]:
@@ -81,8 +103,8 @@ def cells(row: Row) -> list[str]:
 
 
 def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.2%}"
+    return "" if value is None else "nan" if math.isnan(value) else f"{value:.2%}"
 
 
 def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

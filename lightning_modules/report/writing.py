@@ -2,41 +2,80 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from lightning_modules.report.groups import Row, comparisons, described, rows_of
-from lightning_modules.report.runs import read_runs
-from lightning_modules.report.significance import significance
-from lightning_modules.report.tables import HEADER, cells, markdown, write_csv
+from lightning_modules.report.groups import Row, Section, rows_of, sections
+from lightning_modules.report.runs import Found, Skipped, read_runs
+from lightning_modules.report.tables import HEADER, cells, conclusions, markdown, write_csv
 
 CSV, MARKDOWN, PICTURE = "sweep.csv", "sweep.md", "sweep.png"
+SPARE = ("images/s", "train s", "test loss", "val acc")  # columns a narrow terminal goes without, in this order
+NAMED = 5  # directories written out of those left out for one reason
 
 
 def write_report(paths: Iterable[Path], target: Path) -> list[Row]:
     """Report on all runs in ``paths`` into the folder ``target``. Raises DataError if there is none."""
-    from lightning_modules.plots.comparison import comparison_figure
+    from lightning_modules.plots.comparison import comparison_figure, not_drawn
 
-    rows = rows_of([run for run in read_runs(paths) if run.summary.get("mode", "fit") in ("fit", "test")])
+    found = read_runs(paths)
+    rows = rows_of(found.runs)
     target.mkdir(parents=True, exist_ok=True)
     write_csv(rows, target / CSV)
-    (target / MARKDOWN).write_text(markdown(rows, PICTURE))
+    caption = not_drawn(rows)
+    (target / MARKDOWN).write_text(markdown(rows, PICTURE, found, caption), encoding="utf-8")
     comparison_figure(rows).savefig(target / PICTURE, dpi=150)
-    _show(rows, target)
+    _show(rows, found, caption, target)
     return rows
 
 
-def _show(rows: list[Row], target: Path) -> None:
+def _show(rows: list[Row], found: Found, caption: str, target: Path) -> None:
     console = Console()
-    for setting, group in comparisons(rows):
-        table = Table(title=described(setting), title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for position, name in enumerate(HEADER):
-            table.add_column(name, justify="left" if position == 0 else "right")
-        for row in group:
-            table.add_row(*cells(row))
-        console.print(table, highlight=False)
-        console.print(significance(group).sentence(), highlight=False)
-    console.print(f"files  {target / CSV}, {MARKDOWN}, {PICTURE}", highlight=False, soft_wrap=True)
+    for section in sections(rows):
+        table, needed = _table(section, console.width)
+        Console(width=max(needed, console.width)).print(table, highlight=False)  # too wide is better than cut off
+        for sentence in conclusions(section):
+            console.print(Text(sentence))
+    for line in left_out([*(each for row in rows for each in row.repeats), *found.skipped, *found.damage]):
+        console.print(Text(line))
+    if caption:
+        console.print(Text(caption))
+    console.print(Text(f"files  {target / CSV}, {MARKDOWN}, {PICTURE}"), soft_wrap=True)
+
+
+def left_out(entries: Iterable[Skipped]) -> list[str]:
+    """A line for each reason, with the directories it holds for."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for each in entries:
+        by_reason[each.reason].append(each.directory.name)
+    lines = []
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        lines.append(f"note: {', '.join(names[:NAMED])}{more}: {reason}")
+    return lines
+
+
+def _table(section: Section, width: int) -> tuple[Table, int]:
+    """The table without the columns that have no room, and the width that it needs all the same."""
+    short = [name.rpartition(".")[2] for name in section.columns]
+    columns = short if len(set(short)) == len(short) else section.columns
+    header = [HEADER[0], *columns, *HEADER[1:]]
+    lines = []
+    for row in section.rows:
+        name, *numbers = cells(row)
+        lines.append([name, *section.cells(row), *numbers])
+    widths = {name: max(len(name), *(len(line[k]) for line in lines)) + 2 for k, name in enumerate(header)}
+    for name in SPARE:
+        if sum(widths.values()) > width:
+            del widths[name]
+    table = Table(title=Text(section.title), title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in widths:
+        table.add_column(Text(name), justify="left" if name == HEADER[0] else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*(Text(cell) for name, cell in zip(header, line, strict=True) if name in widths))
+    return table, sum(widths.values())

@@ -9,10 +9,10 @@ from scipy import stats
 
 from lightning_modules.plots.comparison import comparison_figure
 from lightning_modules.plots.style import series_style
-from lightning_modules.report.groups import comparisons, described, rows_of
+from lightning_modules.report.groups import comparisons, described, rows_of, sections
 from lightning_modules.report.runs import RunRecord
 from lightning_modules.report.significance import significance
-from lightning_modules.report.tables import markdown
+from lightning_modules.report.tables import conclusions, markdown
 
 ACCURACIES = {
     "pade": [0.90, 0.92, 0.91, 0.93, 0.90],
@@ -47,6 +47,107 @@ def test_a_setting_is_what_differs(runs):
     names = [described(setting) for setting, _ in comparisons(rows)]
     assert names == ["tiny on digits", "tiny on digits, trainer.max_epochs=3"]
     assert [len(group) for _, group in comparisons(rows)] == [3, 1]
+
+
+def configured(
+    seed, accuracy=0.5, method="pade", mode="fit", name="run", started="2026-01-01T00:00:00+00:00", **options
+):
+    """A run with a resolved configuration, where ``optimizer__lr`` is ``optimizer.lr``."""
+    config = {
+        "mode": mode, "seed": seed, "ckpt_path": None, "method": {"name": method, "degree": 100},
+        "data": {"name": "digits", "root": None, "seed": seed}, "optimizer": {"name": "sgd", "lr": 0.1},
+        "logger": {"name": "csv"}, "callbacks": {"monitor": "val/acc1", "progress_bar": True}, "switch": {"to": None},
+    }  # fmt: skip
+    asked = {}
+    for key, value in options.items():
+        section, _, option = key.partition("__")
+        if option:
+            config[section][option] = value
+        else:
+            config[section] = value
+        asked[key.replace("__", ".")] = str(value)
+    summary = record(method, seed, accuracy).summary
+    return RunRecord(Path(name), {**summary, "mode": mode, "started": started}, asked, config)
+
+
+def test_a_replicate_is_the_same_setting_with_another_seed():
+    assert len(rows_of([configured(seed) for seed in range(3)])) == 1
+    neutral = [configured(0), configured(1, logger={"name": "wandb"}), configured(2, callbacks__progress_bar=False)]
+    assert len(rows_of(neutral)) == 1
+    own = configured(1, name="mine", ckpt_path="runs/mine/checkpoints/last.ckpt")  # went on after an interruption
+    assert len(rows_of([configured(0), own])) == 1
+    for change in (
+        {"data__root": "elsewhere"}, {"optimizer__lr": 0.2}, {"method__degree": 7}, {"callbacks__monitor": "val/loss"},
+        {"mode": "test"}, {"ckpt_path": "published.pth.tar"}, {"data__seed": 5}, {"compile": True},
+    ):  # fmt: skip
+        rows = rows_of([configured(0), configured(1), configured(2, **change)])
+        assert [len(row.runs) for row in rows] == [2, 1], change
+
+
+def test_a_seed_that_ran_twice_counts_once_and_the_other_is_named():
+    old, new = "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"
+    runs = [
+        configured(0, 0.5, name="old", started=old),
+        configured(0, 0.7, name="new", started=new),
+        configured(1, 0.6),
+    ]
+    failed = configured(1, None, name="failed", started=new)
+    (row,) = rows_of([*runs, failed])
+    assert row.mean() == pytest.approx(0.65)
+    assert len(row.runs) == 2
+    assert row.failed == []
+    text = markdown([row], "sweep.png")
+    assert "- `old`: the same run as new, seed 0 again, and no further replicate" in text
+    assert "- `failed`: the same run as run" in text
+
+
+def test_a_sweep_over_options_is_one_table_with_a_column_for_each():
+    rates, degrees = (0.01, 0.1), (5, 50)
+    runs = [
+        configured(seed, method="taylor", optimizer__lr=rate, method__degree=degree)
+        for rate in rates for degree in degrees for seed in range(2)
+    ]  # fmt: skip
+    (section,) = sections(rows_of(runs))
+    assert section.columns == ["method.degree", "optimizer.lr"]
+    assert sorted(section.cells(row) for row in section.rows) == [
+        ["5", "0.01"],
+        ["5", "0.1"],
+        ["50", "0.01"],
+        ["50", "0.1"],
+    ]
+    lines = markdown(rows_of(runs), "sweep.png").splitlines()
+    assert sum(line.startswith("| method | method.degree | optimizer.lr | test acc |") for line in lines) == 1
+    names = [row.name for row in rows_of(runs)]
+    assert names[:2] == ["taylor degree=5", "taylor degree=50"]  # rows that are compared have names of their own
+
+
+def test_arguments_name_the_setting_where_they_tell_all_of_it():
+    changes = {"optimizer": {"name": "adamw", "lr": 0.001, "weight_decay": 0.05}}
+    runs = [configured(seed) for seed in range(2)]
+    for seed in range(2):
+        run = configured(seed, **changes)
+        run.asked.clear()
+        run.asked.update(optimizer="adamw", seed=str(seed))
+        runs.append(run)
+    assert [section.columns for section in sections(rows_of(runs))] == [["optimizer"]]
+    runs[0].asked["optimizer.lr"] = "0.1"  # the default, spelt out: no other setting
+    (section,) = sections(rows_of(runs))
+    assert [len(row.runs) for row in section.rows] == [2, 2]
+
+
+def test_a_method_alone_gets_no_sentence(runs):
+    (section,) = sections(rows_of([run for run in runs if run.method == "pade"]))
+    assert conclusions(section) == []
+    two = [run for run in runs if run.method != "average"]
+    two = [run if run.method == "pade" else record("taylor", run.seed, None) for run in two]
+    (section,) = sections(rows_of(two))
+    assert conclusions(section) == ["Nothing to compare: pade alone has a result."]
+
+
+def test_one_nan_is_not_averaged_away(runs):
+    runs[0].summary["test/loss"] = float("nan")
+    text = markdown(rows_of(runs), "sweep.png")
+    assert "| nan |" in text
 
 
 def test_significance_is_paired_and_adjusted(runs):

@@ -1,0 +1,153 @@
+"""The files of a run directory, read as what they may be: damaged, hostile, or of something else. Free of torch."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from gcp.errors import DataError
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # plain values only, in C where PyYAML was built with it
+DEEPEST = 32  # levels of a configuration
+MOST_BYTES = 2**18  # of a summary, a configuration, a list of overrides: ours have some kilobytes
+MOST_BYTES_OF_METRICS = 2**28
+MOST_BYTES_OF_A_LINE = 2**16
+SHOWN = 200  # characters of a text that is not ours
+
+
+class Curve(NamedTuple):
+    """Validation accuracies of a run.
+
+    Attributes:
+        points: (epoch, val/acc1), epochs counted from 1.
+        damage: what of the file could not be used, in words; none: all of it could.
+    """
+
+    points: list[tuple[int, float]]
+    damage: str | None = None
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object. Raises DataError if it is none."""
+    text = _text(file)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file.name} is not JSON ({_first_line(error)})") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{file.name} holds {_kind(content)} where a run has names and values")
+    return content
+
+
+def read_yaml(file: Path) -> Any:
+    """A YAML document of plain values. Raises DataError if it is none, or one that grows as it is read."""
+    text = _text(file)
+    try:
+        _check_events(file.name, yaml.parse(text, Loader=LOADER))
+        return yaml.load(text, Loader=LOADER)
+    except (yaml.YAMLError, ValueError) as error:
+        raise DataError(f"{file.name} is not YAML ({_first_line(error)})") from None
+
+
+def read_curve(file: Path) -> Curve:
+    """The column ``val/acc1`` of metrics.csv; lines that are damaged or only half written are counted, not used."""
+    if not file.is_file():
+        return Curve([])
+    try:
+        if file.stat().st_size > MOST_BYTES_OF_METRICS:
+            return Curve([], f"{file.name} has more than {MOST_BYTES_OF_METRICS >> 20} MiB and is not read")
+        return _curve(file)
+    except OSError as error:
+        return Curve([], f"{file.name} cannot be read ({error.strerror})")
+
+
+def printable(value: object) -> str:
+    """A text from a file as one line that does nothing to a terminal."""
+    text = "".join(character if character.isprintable() else " " for character in str(value)[: SHOWN + 1])
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def _check_events(name: str, events: Iterable[yaml.Event]) -> None:
+    """Before anything is built: no aliases, by which a small file becomes a large value, and no deep nesting."""
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            raise DataError(f"{name} has aliases (*name), which no run writes and which can grow without bound")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise DataError(f"{name} is nested more than {DEEPEST} levels deep, which no run's is")
+
+
+def _curve(file: Path) -> Curve:
+    lines = _lines(file)
+    header = _cells(next(lines, b""))
+    if header is None or not {"epoch", "step"} <= set(header):
+        return Curve([], f"{file.name} is not a table of metrics")
+    if "val/acc1" not in header:
+        return Curve([])
+    epoch, accuracy = header.index("epoch"), header.index("val/acc1")
+    points: dict[int, float] = {}
+    damaged = 0
+    for line in lines:
+        cells = _cells(line)
+        if cells is None or len(cells) != len(header):
+            damaged += 1
+        elif cells[accuracy]:
+            point = _point(cells[epoch], cells[accuracy])
+            if point is None:
+                damaged += 1
+            else:
+                points[point[0]] = point[1]
+    lost = f"{damaged} damaged line{'s'[: damaged > 1]} of {file.name} left out" if damaged else None
+    return Curve(sorted(points.items()), lost)
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        while line := stream.readline(MOST_BYTES_OF_A_LINE):
+            yield line
+
+
+def _cells(line: bytes) -> list[str] | None:
+    """The cells of a whole line; none if it is not one: without an end, a number may lack its last digits."""
+    if not line.endswith(b"\n") or b"\0" in line:
+        return None
+    try:
+        return next(csv.reader([line.decode()]), [])
+    except (UnicodeDecodeError, csv.Error):
+        return None
+
+
+def _point(epoch: str, accuracy: str) -> tuple[int, float] | None:
+    try:
+        number, value = float(epoch), float(accuracy)
+    except ValueError:
+        return None
+    return (int(number), value) if math.isfinite(number) and number >= 0 and 0 <= value <= 1 else None
+
+
+def _text(file: Path) -> str:
+    try:
+        if not file.is_file():
+            raise DataError(f"{file.name} is not a file")
+        if file.stat().st_size > MOST_BYTES:
+            raise DataError(f"{file.name} has {file.stat().st_size >> 10} KiB, a run's has a few")
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise DataError(f"{file.name} is not text in UTF-8") from None
+    except OSError as error:
+        raise DataError(f"{file.name} cannot be read ({error.strerror})") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return printable(str(error).strip().split("\n")[0]) or type(error).__name__
+
+
+def _kind(value: object) -> str:
+    return {list: "a list", str: "a text", type(None): "nothing"}.get(type(value), "a single value")
