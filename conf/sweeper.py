@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from lightning_modules.summary import OK, RUNNING, Summary, read_summary
 
 SPECIAL = re.compile(r"[^\w.=+-]+")  # not in names of directories
 TASK = Path(".hydra/overrides.yaml")  # where Hydra notes what a job was asked for
+IN_NAME = ("method", "backbone", "dataset", "seed")  # arguments whose values are in the name of every job
+LONGEST = 150  # characters of a job's name
 NEUTRAL = ("sweep.", "ckpt_path=", "trainer.devices=", "callbacks.progress_bar=")  # change nothing of what a job is
 
 
@@ -37,11 +39,13 @@ class Job:
         overrides: the arguments it was asked for with.
         name: its directory within the sweep's; empty until it has one.
         ckpt: the checkpoint an earlier attempt left, to go on from.
+        varied: the arguments in which it differs from other jobs, beside those its name has anyway.
     """
 
     overrides: list[str]
     name: str = ""
     ckpt: Path | None = None
+    varied: list[str] = field(default_factory=list)
 
 
 class ResumableSweeper(Sweeper):
@@ -92,7 +96,11 @@ class ResumableSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*(f"{key}={values}" for key, values in self.params.items()), *arguments])
         (combinations,) = BasicSweeper.split_arguments(overrides, None)
-        return [Job(list(each)) for each in combinations]
+        jobs = [Job(list(each)) for each in combinations]
+        common = set.intersection(*(set(job.overrides) for job in jobs)) if jobs else set()
+        for job in jobs:
+            job.varied = [each for each in job.overrides if each not in common and each.split("=")[0] not in IN_NAME]
+        return jobs
 
     def _planned(self, jobs: list[Job], directory: Path) -> list[Job]:
         """The jobs to launch, each with its directory; without those finished and those that cannot be composed."""
@@ -121,7 +129,7 @@ class ResumableSweeper(Sweeper):
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job.overrides))
             with open_dict(config):
                 config.hydra.job.num = number
-            job.name = str(config.hydra.sweep.subdir)
+            job.name = "-".join([str(config.hydra.sweep.subdir), *self._suffix(job)])[:LONGEST]
             return True
         except (HydraException, OmegaConfBaseException, GCPError) as error:
             job.name = f"{number}-{SPECIAL.sub('_', '-'.join(job.overrides))}"[:80]
@@ -131,6 +139,11 @@ class ResumableSweeper(Sweeper):
             (directory / job.name / TASK.parent).mkdir()
             OmegaConf.save(OmegaConf.create(job.overrides), directory / job.name / TASK)
             return False
+
+    def _suffix(self, job: Job) -> list[str]:
+        """What is varied, unless the user has said how jobs are called."""
+        named = any(str(each).startswith("hydra.sweep.subdir=") for each in self.config.hydra.overrides.hydra)
+        return [] if named else [SPECIAL.sub("_", each.lstrip("+~")) for each in job.varied]
 
     def _launch(self, jobs: list[Job], directory: Path) -> None:
         """Launch until every job has ended; what a dying process took with it is launched again, the culprit is not."""

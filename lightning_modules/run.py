@@ -49,7 +49,9 @@ class Run:
 
     @property
     def name(self) -> str:
-        """METHOD-BACKBONE-DATASET-sSEED; a hybrid run has FIRST+SECOND for METHOD."""
+        """METHOD-BACKBONE-DATASET-sSEED, and what a sweep varies; a hybrid run has FIRST+SECOND for METHOD."""
         second = self.config.get("switch", {}).get("to")
         method = self.method if second is None else f"{self.method}+{second}"
-        return f"{method}-{self.backbone}-{self.dataset}-s{self.seed}"
+        place = f"-{self.backbone}-{self.dataset}-s{self.seed}"
+        _, _, varied = self.directory.name.partition(f"{place}-") if self.sweep else ("", "", "")
+        return f"{method}{place}" + (f"-{varied}" if varied else "")

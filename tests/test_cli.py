@@ -117,11 +117,14 @@ def test_multirun_gives_each_job_its_directory_and_goes_on_after_a_failure(cli, 
     assert outcome.code == 0, outcome.err
     directories = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
     assert [path.name.split("-", 1)[1] for path in directories] == [
-        "pade-tiny-digits-s0",
-        "pade-tiny-digits-s0",
-        "average-tiny-digits-s0",
-        "average-tiny-digits-s0",
+        "pade-tiny-digits-s0-backbone.width=8",
+        "pade-tiny-digits-s0-backbone.width=12",
+        "average-tiny-digits-s0-backbone.width=8",
+        "average-tiny-digits-s0-backbone.width=12",
     ]
+    assert "pade-tiny-digits-s0-backbone.width=12" in outcome.out
+    text = (tmp_path / "sweep/sweep.md").read_text()
+    assert "| method | backbone.width | test acc |" in text
     assert {summary_of(path)["status"] for path in directories} == {"ok"}
 
 
