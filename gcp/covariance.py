@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
 from torch import Tensor
 
+from gcp.autocast import without_autocast
 from gcp.errors import OptionError
 from gcp.features import flat_features
 from gcp.methods import METHODS, MethodInfo, SpectralOptions
@@ -30,7 +30,7 @@ def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None,
         OptionError: not a spectral method, an option it does not have or that is out of range, or a function it
             cannot serve.
     """
-    info = METHODS.get(name) if isinstance(name, str) else name
+    info = name if isinstance(name, MethodInfo) else METHODS.get(name)
     if info.kernel is None:
         spectral = [other for other in METHODS.names() if METHODS.get(other).kernel is not None]
         raise OptionError(f"'{info.name}' is no spectral method; the spectral methods are {', '.join(spectral)}")
@@ -78,7 +78,7 @@ def decomposed_root(features: Tensor, method: SpectralMethod) -> tuple[Tensor, T
     """
     flat = flat_features(features)
     method.options.check_channels(flat.shape[1])
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features):
         parameter = method.function.parameter
         if parameter is not None:
             method = dataclasses.replace(method, function=method.function.frozen())

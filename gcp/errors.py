@@ -13,6 +13,10 @@ class OptionError(GCPError, ValueError):
     """An option that does not exist, has the wrong type or lies outside its range."""
 
 
+class OptionTypeError(OptionError, TypeError):
+    """An option or argument of the wrong type."""
+
+
 class ShapeError(GCPError, ValueError):
     """An input whose shape the layer cannot work with."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcp.autocast import without_autocast
 from gcp.errors import DtypeError, ShapeError
 
 
@@ -21,12 +22,12 @@ def flat_features(features: Tensor, positions: int = 2) -> Tensor:
         ShapeError: wrong number of dimensions, or too few positions.
         DtypeError: not floating point.
     """
+    check_floating(features, "features")
     if features.dim() not in (3, 4):
         raise ShapeError(f"features must be (B, C, H, W) or (B, C, N), got shape {tuple(features.shape)}")
-    check_floating(features, "features")
-    size = "x".join(map(str, features.shape[2:]))
     flat = features.flatten(2)
     if flat.shape[-1] < positions:
+        size = "x".join(map(str, features.shape[2:]))  # not before: the compiler has no numbers for sizes that vary
         raise ShapeError(
             f"a covariance needs two positions or more, got a feature map of {size}; "
             "use larger images, or a backbone with a smaller stride (last_stride=1)"
@@ -35,13 +36,24 @@ def flat_features(features: Tensor, positions: int = 2) -> Tensor:
 
 
 def check_channels(features: Tensor, channels: int) -> None:
-    """Raise ShapeError unless ``features`` (B, C, H, W) or (B, C, N) has C = ``channels``."""
+    """Raise ShapeError unless ``features`` (B, C, H, W) or (B, C, N) has C = ``channels``; as `check_floating`, too."""
+    check_floating(features, "features")
     if features.dim() in (3, 4) and features.shape[1] != channels:
         raise ShapeError(f"this layer pools {channels} channels, got shape {tuple(features.shape)}")
 
 
+def check_matrix(matrix: Tensor) -> None:
+    """Raise DtypeError or ShapeError unless ``matrix`` is a real floating-point tensor (..., n, n)."""
+    check_floating(matrix, "matrix")
+    if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
+        raise ShapeError(f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}")
+
+
 def check_floating(tensor: Tensor, what: str) -> None:
-    """Raise DtypeError unless ``tensor`` holds real floating-point numbers."""
+    """Raise DtypeError unless ``tensor`` is a tensor of real floating-point numbers."""
+    if not isinstance(tensor, Tensor):
+        kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}".removeprefix("builtins.")
+        raise DtypeError(f"{what} must be a torch.Tensor, got {kind}; torch.as_tensor makes one")
     if not tensor.is_floating_point():
         raise DtypeError(f"{what} must be floating point, got {str(tensor.dtype).removeprefix('torch.')}")
 
@@ -84,7 +96,7 @@ class SecondMoment(torch.autograd.Function):
     @staticmethod
     def forward(flat: Tensor) -> Tensor:
         """(B, C, N) to (B, C, C)."""
-        with torch.autocast(flat.device.type, enabled=False):
+        with without_autocast(flat):
             return flat @ flat.mT
 
     @staticmethod
@@ -96,6 +108,6 @@ class SecondMoment(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         """dL/dX (B, C, N) from dL/dM (B, C, C); differentiable in its turn."""
         (flat,) = ctx.saved_tensors
-        with torch.autocast(flat.device.type, enabled=False):
+        with without_autocast(flat):
             result: Tensor = 2 * symmetric(grad) @ flat
             return result

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcp.autocast import without_autocast
 from gcp.covariance import covariance_root, spectral_method
-from gcp.errors import DomainError, OptionError, ShapeError
-from gcp.features import check_floating
+from gcp.errors import DomainError, OptionError
+from gcp.features import check_matrix
 from gcp.spectral.decomposition import finite_samples
 from gcp.spectral.function import SpectralMethod
 from gcp.spectral.maps import SpectralMap, as_map, map_options
@@ -50,6 +51,7 @@ def spectral_function(
         (..., n, n), symmetric, in the dtype of ``matrix``.
 
     Raises:
+        DtypeError: not a tensor of real floating-point numbers.
         ShapeError: not square.
         NonFiniteError: NaN or infinity in ``matrix``.
         DomainError: not symmetric (when checked); a negative eigenvalue beyond rounding for a function that lives on
@@ -66,16 +68,16 @@ def spectral_function(
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def matrix_function(matrix: Tensor, method: SpectralMethod, check_symmetric: bool = False) -> Tensor:
     """`spectral_function` with a method from `prepare`."""
-    if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
-        raise ShapeError(f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}")
-    check_floating(matrix, "matrix")
+    check_matrix(matrix)
+    if matrix.is_meta:  # a shape and a history, which is all there is to know
+        return (matrix + matrix.mT) / 2
     batch = matrix.reshape(-1, *matrix.shape[-2:])
     size = batch.shape[-1]
     method.options.check_channels(size)
     batch = finite_samples(batch, method.options.nonfinite == "zero", "matrix")
     if check_symmetric:
         _check_symmetric(batch)
-    with torch.autocast(matrix.device.type, enabled=False):
+    with without_autocast(matrix):
         parameter = method.function.parameter
         method = dataclasses.replace(method, function=method.function.frozen(), of_matrix=True)
         Z, U, eigenvalues = MatrixFunction.apply(batch, method)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from gcp.errors import OptionError
-from gcp.options import Options, option
-from gcp.registry import Registry
+from gcp.options import Options, check_options, option
+from gcp.registry import Registry, check_target
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,14 @@ def register_method(
     reduced_channels: int | None = 256,
     functions: tuple[str, ...] | None = None,
 ) -> MethodInfo:
-    """Add a pooling method: a spectral one by its ``kernel``, any other by its ``layer``. See MethodInfo."""
+    """Add a pooling method: a spectral one by its ``kernel``, any other by its ``layer``. See MethodInfo.
+
+    Raises OptionError if the name is taken, for something of the wrong type OptionTypeError.
+    """
+    check_target("layer", layer)
+    for part, target in (("kernel", kernel), ("keep", keep)):
+        check_target(part, target, optional=True)
+    check_options(options)
     info = MethodInfo(name, options, layer, summary, source, kernel, keep, reduced_channels, functions)
     return METHODS.register(name, info)
 

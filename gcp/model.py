@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from gcp.backbones.factory import create_backbone
 from gcp.backbones.registry import BACKBONES
 from gcp.classifier import build_classifier
-from gcp.errors import OptionError
+from gcp.errors import OptionError, ShapeError
+from gcp.features import check_floating
 from gcp.methods import METHODS
+from gcp.options import check_type
 from gcp.pooling.factory import create_pooling
 
 
@@ -31,7 +33,10 @@ class PoolingNetwork(nn.Module):
         self.classifier = classifier
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) to logits (B, num_classes)."""
+        """(B, 3, H, W) to logits (B, num_classes). Raises DtypeError or ShapeError for what is no batch of images."""
+        check_floating(images, "images")
+        if images.dim() != 4:
+            raise ShapeError(f"images must be (B, 3, H, W), got shape {tuple(images.shape)}")
         logits: Tensor = self.classifier(self.representation(self.features(images)))
         return logits
 
@@ -61,6 +66,11 @@ def create_model(
     Raises:
         UnknownNameError, OptionError, WeightsError: see `create_backbone` and `create_pooling`.
     """
+    check_type("num_classes", num_classes, int)
+    if reduced_channels != "default":
+        check_type("reduced_channels", reduced_channels, int | None)
+    check_type("backbone_options", backbone_options, Mapping | None)
+    check_type("hidden", list(hidden) if isinstance(hidden, Sequence) else hidden, list[int] | None)
     if num_classes < 1:
         raise OptionError(f"num_classes must be at least 1, got {num_classes}")
     info = METHODS.get(method)

@@ -10,7 +10,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from gcp.errors import OptionError
+from gcp.errors import OptionError, OptionTypeError
 from gcp.registry import nearest
 
 OptionsT = TypeVar("OptionsT", bound="Options")
@@ -78,11 +78,22 @@ def range_of(field: dataclasses.Field[Any]) -> str:
     return " and ".join(f"{word} {bounds[key]}" for key, word in words if bounds.get(key) is not None)
 
 
-def _check(field: dataclasses.Field[Any], value: Any, annotation: Any) -> None:
-    allowed = _alternatives(annotation)
+def check_options(options: object) -> None:
+    """Raise OptionTypeError unless ``options`` is an option class."""
+    if not (isinstance(options, type) and issubclass(options, Options)):
+        raise OptionTypeError(f"options must be a subclass of gcp.options.Options, got {options!r}")
+
+
+def check_type(name: str, value: Any, hint: Any) -> None:
+    """Raise OptionTypeError unless ``value`` is of the type ``hint``, or of one of a union: ``int | None``."""
+    allowed = _alternatives(hint)
     if not any(_is_a(value, kind) for kind in allowed):
         expected = " or ".join("none" if kind is type(None) else _type_name(kind) for kind in allowed)
-        raise OptionError(f"{field.name} must be {expected}, got {value!r}")
+        raise OptionTypeError(f"{name} must be {expected}, got {value!r}")
+
+
+def _check(field: dataclasses.Field[Any], value: Any, hint: Any) -> None:
+    check_type(field.name, value, hint)
     if value is None:
         return
     range_ = field.metadata
@@ -116,5 +127,5 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 
 def _type_name(kind: Any) -> str:
-    names = {int: "an integer", float: "a number", str: "a word", bool: "true or false"}
+    names = {int: "an integer", float: "a number", str: "a word", bool: "true or false", Mapping: "a mapping"}
     return names.get(kind, f"a {kind}")

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
-from gcp.errors import OptionError, UnknownNameError
+from gcp.errors import OptionError, OptionTypeError, UnknownNameError
 
 T = TypeVar("T")
 
@@ -26,6 +26,12 @@ def resolve(target: str | Callable[..., Any] | None) -> Any:
     return getattr(import_module(module), attribute)
 
 
+def check_target(name: str, target: object, optional: bool = False) -> None:
+    """Raise OptionTypeError unless ``target`` is what `resolve` takes, or ``optional`` and none."""
+    if not (callable(target) or (isinstance(target, str) and ":" in target) or (optional and target is None)):
+        raise OptionTypeError(f"{name} must be a callable or 'package.module:attribute', got {target!r}")
+
+
 class Registry(Generic[T]):
     """A table of named entries that says what it holds when asked for something else.
 
@@ -38,14 +44,23 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
 
     def register(self, name: str, entry: T) -> T:
-        """Add ``entry`` under ``name``. Raises OptionError if the name is taken by another entry."""
+        """Add ``entry`` under ``name``. Raises OptionError if that is no word, or taken by another entry."""
+        if not isinstance(name, str):
+            raise OptionTypeError(f"the name of a {self.kind} must be a word, got {name!r}")
         if self._entries.get(name, entry) != entry:
             raise OptionError(f"the {self.kind} '{name}' is registered already; choose another name")
         self._entries[name] = entry
         return entry
 
     def get(self, name: str) -> T:
-        """The entry of that name. Raises UnknownNameError with the nearest name and the whole list."""
+        """The entry of that name.
+
+        Raises:
+            UnknownNameError: none of that name; the message has the nearest one and the whole list.
+            OptionTypeError: ``name`` is no word.
+        """
+        if not isinstance(name, str):
+            raise OptionTypeError(f"a {self.kind} is chosen by its name, got {name!r}")
         try:
             return self._entries[name]
         except KeyError:

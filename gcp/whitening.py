@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gcp.autocast import without_autocast
 from gcp.covariance import covariance_root
 from gcp.errors import OptionError, ShapeError
+from gcp.features import check_floating
 from gcp.functions import matrix_function, prepare
+from gcp.options import check_type
 from gcp.spectral.maps import InverseSquareRoot
+
+
+def statistics_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What statistics of values of ``dtype`` are computed and kept in: float32 at least."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 class Whitening(nn.Module):
@@ -18,7 +27,8 @@ class Whitening(nn.Module):
 
     Takes the place of ``BatchNorm2d`` and ``BatchNorm1d``: the same shape, buffers ``running_mean`` and
     ``num_batches_tracked``, ``running_covariance`` in place of ``running_var``, normalised by the biased and tracked by
-    the unbiased estimate. P^(-1/2) is symmetric (ZCA), so channels keep their meaning.
+    the unbiased estimate. P^(-1/2) is symmetric (ZCA), so channels keep their meaning. ``half()`` and
+    ``bfloat16()`` leave the running statistics in float32.
 
     Args:
         num_features: C, at least 1.
@@ -53,6 +63,15 @@ class Whitening(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
+        for name, value, kind in (
+            ("num_features", num_features, int),
+            ("eps", eps, float),
+            ("momentum", momentum, float | None),
+            ("affine", affine, bool),
+            ("track_running_stats", track_running_stats, bool),
+            ("groups", groups, int),
+        ):
+            check_type(name, value, kind)
         if num_features < 1 or groups < 1 or num_features % groups:
             raise OptionError(f"groups must divide the channels, got groups={groups} for num_features={num_features}")
         if not eps > 0:
@@ -71,8 +90,10 @@ class Whitening(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_features)) if affine else None
         self.bias = nn.Parameter(torch.empty(num_features)) if affine else None
         size = num_features // groups
-        self.register_buffer("running_mean", torch.empty(num_features) if track_running_stats else None)
-        self.register_buffer("running_covariance", torch.empty(groups, size, size) if track_running_stats else None)
+        dtype = statistics_dtype(torch.get_default_dtype())
+        mean, covariance = torch.empty(num_features, dtype=dtype), torch.empty(groups, size, size, dtype=dtype)
+        self.register_buffer("running_mean", mean if track_running_stats else None)
+        self.register_buffer("running_covariance", covariance if track_running_stats else None)
         self.register_buffer("num_batches_tracked", torch.tensor(0) if track_running_stats else None)
         self.reset_parameters()
 
@@ -91,55 +112,90 @@ class Whitening(nn.Module):
             nn.init.ones_(self.weight)
             nn.init.zeros_(self.bias)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Whitening:
+        """As in ``nn.Module``, but that ``half()`` leaves the statistics in float32: rounded further, a covariance gets
+        negative eigenvalues.
+        """
+        before = dict(self.named_buffers(recurse=False))
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in list(self.named_buffers(recurse=False)):
+            if buffer.is_floating_point() and buffer.dtype != statistics_dtype(buffer.dtype):
+                setattr(self, name, before[name].to(buffer.device, statistics_dtype(buffer.dtype)))
+        return self
+
     def forward(self, features: Tensor) -> Tensor:
         """(B, C), (B, C, N) or (B, C, H, W), whitened, in the same shape and dtype.
 
+        With the option ``nonfinite="zero"`` a sample with NaN or infinity is left out of the statistics, gives 0 and
+        gets no gradient.
+
         Raises:
+            DtypeError: not a tensor of real floating-point numbers.
             ShapeError: another shape, or in training fewer than two values per channel.
             NonFiniteError: NaN or infinity among the values that statistics are taken of.
         """
+        check_floating(features, "features")
         if features.dim() not in (2, 3, 4) or features.shape[1] != self.num_features:
             raise ShapeError(
                 f"features must be (B, {self.num_features}), (B, {self.num_features}, N) or "
                 f"(B, {self.num_features}, H, W), got shape {tuple(features.shape)}"
             )
-        with torch.autocast(features.device.type, enabled=False):
+        with without_autocast(features):
             # Half precision would spoil the product with an inverse root as large as 1/sqrt(eps).
-            working = features.to(torch.promote_types(features.dtype, torch.float32))
+            working = features.to(statistics_dtype(features.dtype))
+            usable = None
+            if self.prepared.options.nonfinite == "zero":
+                usable = working.isfinite().flatten(1).all(1).view(-1, *(1,) * (features.dim() - 1))
+                working = torch.where(usable, working, 0)
             channels_first = working.movedim(1, 0)
             samples = channels_first.reshape(self.groups, self.num_features // self.groups, -1)
-            whitened = self._whiten(samples).reshape(channels_first.shape).movedim(0, 1)
+            present = None if usable is None else usable.expand_as(working[:, :1]).reshape(-1)
+            whitened = self._whiten(samples, present).reshape(channels_first.shape).movedim(0, 1)
             if self.weight is not None and self.bias is not None:
                 per_channel = (-1,) + (1,) * (features.dim() - 2)
                 whitened = whitened * self.weight.view(per_channel) + self.bias.view(per_channel)
+            if usable is not None:
+                whitened = torch.where(usable, whitened, 0)
         return whitened.to(features.dtype)
 
-    def _whiten(self, samples: Tensor) -> Tensor:
-        """(groups, C/groups, M), M values per channel, whitened."""
+    def _whiten(self, samples: Tensor, present: Tensor | None) -> Tensor:
+        """(groups, C/groups, M), M values per channel, whitened; ``present`` (M,): those that count, none: all."""
         if not self.training and self.running_mean is not None and self.running_covariance is not None:
             mean = self.running_mean.to(samples.dtype).view(*samples.shape[:2], 1)
             covariance = self.running_covariance.to(samples.dtype)
             whitener: Tensor = matrix_function(covariance, self.prepared)
             return whitener @ (samples - mean)
-        if samples.shape[-1] < 2:
+        values = samples.shape[-1]
+        if values < 2:
             raise ShapeError(
-                f"whitening needs two values per channel or more in training, got {samples.shape[-1]}; "
+                f"whitening needs two values per channel or more in training, got {values}; "
                 "use a larger batch, or eval mode"
             )
-        mean = samples.mean(-1, keepdim=True)
-        centred = samples - mean
-        whitener = covariance_root(samples, self.prepared)
+        count = torch.tensor(values, device=samples.device) if present is None else present.sum()
+        # In float64 and in two parts: float32 would leave a constant far from 0 with a deviation of its rounding.
+        mean = samples.sum(-1, keepdim=True, dtype=torch.float64) / count.clamp(min=1)
+        rounded = mean.to(samples.dtype)
+        centred = samples - rounded - (mean - rounded).to(samples.dtype)
+        if present is None:
+            whitener = covariance_root(centred, self.prepared)
+        else:
+            centred = torch.where(present, centred, 0)
+            # The covariance divides by all values; those left out are 0 and add nothing but to the count.
+            whitener = covariance_root(centred * (values / count.clamp(min=1).double()).sqrt(), self.prepared)
         if self.training:
-            self._track(mean.detach(), centred.detach())
+            self._track(mean.detach(), centred.detach(), count)
         return whitener @ centred
 
     @torch.no_grad()
-    def _track(self, mean: Tensor, centred: Tensor) -> None:
+    def _track(self, mean: Tensor, centred: Tensor, count: Tensor) -> None:
+        """Take one batch of ``count`` values per channel into the running statistics, if they are enough for any."""
         if self.running_mean is None or self.running_covariance is None or self.num_batches_tracked is None:
             return
-        self.num_batches_tracked.add_(1)
-        weight = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
-        covariance = centred @ centred.mT / (centred.shape[-1] - 1)
+        enough = count > 1
+        self.num_batches_tracked.add_(enough)
+        weight = 1 / self.num_batches_tracked.clamp(min=1) if self.momentum is None else self.momentum
+        weight = torch.where(enough, weight, 0).to(self.running_mean)
+        covariance = centred @ centred.mT / (count - 1).clamp(min=1)
         self.running_mean.lerp_(mean.flatten().to(self.running_mean), weight)
         self.running_covariance.lerp_(covariance.to(self.running_covariance), weight)
 

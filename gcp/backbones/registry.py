@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gcp.options import Options, option
-from gcp.registry import Registry
+from gcp.options import Options, check_options, option
+from gcp.registry import Registry, check_target
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,9 @@ def register_backbone(
     hidden: tuple[int, ...] = (),
     dropout: float | None = None,
 ) -> BackboneInfo:
-    """Add a backbone. See BackboneInfo."""
+    """Add a backbone, see BackboneInfo. Raises as `gcp.methods.register_method`."""
+    check_target("build", build)
+    check_options(options)
     return BACKBONES.register(name, BackboneInfo(name, options, build, summary, source, hidden, dropout))
 
 

@@ -14,7 +14,7 @@ from gcp.checkpoints.fit import check_fit, part_of
 from gcp.checkpoints.layouts import our_key
 from gcp.checkpoints.reading import StateFile, read_tensors
 from gcp.checkpoints.triangle import ORDERS, to_upper
-from gcp.errors import CheckpointError, OptionError
+from gcp.errors import CheckpointError, OptionError, OptionTypeError
 from gcp.model import PoolingNetwork
 
 CLASSIFIERS = ("load", "new")
@@ -64,6 +64,10 @@ def load_reference_checkpoint(
             by part. The model is as before.
         OptionError: no such triangle or classifier.
     """
+    if not isinstance(model, PoolingNetwork):
+        raise OptionTypeError(f"model must be a network of gcp.create_model, got {type(model).__name__}")
+    if not isinstance(path, (str, os.PathLike)):
+        raise OptionTypeError(f"path must be the path of a file, got {path!r}")
     if classifier not in CLASSIFIERS:
         raise OptionError(f"classifier must be one of {', '.join(CLASSIFIERS)}, got {classifier!r}")
     if triangle not in ORDERS:

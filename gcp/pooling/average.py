@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from gcp.features import check_channels, flat_features
 from gcp.methods import AverageOptions, MethodInfo
 
 
@@ -10,8 +11,9 @@ class AveragePooling(nn.Module):
 
     def __init__(self, in_channels: int, info: MethodInfo, options: AverageOptions) -> None:
         super().__init__()
-        self.out_features = in_channels
+        self.in_channels = self.out_features = in_channels
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C)."""
-        return features.flatten(2).mean(-1)
+        check_channels(features, self.in_channels)
+        return flat_features(features, positions=1).mean(-1)

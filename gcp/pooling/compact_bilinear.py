@@ -31,8 +31,11 @@ class CompactBilinearPooling(nn.Module):
         self.options = options
         self.out_features = options.dimension
         generator = torch.Generator().manual_seed(options.seed)
-        self.register_buffer("hashes", torch.randint(options.dimension, (2, in_channels), generator=generator))
-        self.register_buffer("signs", 2.0 * torch.randint(2, (2, in_channels), generator=generator) - 1)
+        size = (2, in_channels)  # drawn on the CPU: the same wherever the layer is built
+        hashes = torch.randint(options.dimension, size, generator=generator, device="cpu")
+        signs = 2.0 * torch.randint(2, size, generator=generator, device="cpu") - 1
+        self.register_buffer("hashes", hashes.to(torch.get_default_device()))
+        self.register_buffer("signs", signs.to(torch.get_default_device()))
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, dimension)."""

@@ -8,13 +8,13 @@ from torch import nn
 
 from gcp.errors import OptionError
 from gcp.methods import METHODS
-from gcp.options import make_options
+from gcp.options import check_type, make_options
 from gcp.pooling.reduction import ReducedPooling, channel_reduction
 from gcp.registry import resolve
 
 
 def create_pooling(name: str, in_channels: int, reduced_channels: int | None = None, **options: Any) -> nn.Module:
-    """A pooling layer that maps (B, in_channels, H, W) to (B, out_features).
+    """A pooling layer that maps (B, in_channels, H, W) or (B, in_channels, N) to (B, out_features).
 
     Args:
         name: one of `list_methods()`.
@@ -30,12 +30,15 @@ def create_pooling(name: str, in_channels: int, reduced_channels: int | None = N
         OptionError: an option the method does not have, or out of its range.
     """
     info = METHODS.get(name)
+    check_type("in_channels", in_channels, int)
+    check_type("reduced_channels", reduced_channels, int | None)
     for what, channels in (("in_channels", in_channels), ("reduced_channels", reduced_channels)):
-        if channels is not None and (not isinstance(channels, int) or isinstance(channels, bool) or channels < 1):
-            raise OptionError(f"{what} must be a whole number of at least 1, got {channels!r}")
+        if channels is not None and channels < 1:
+            raise OptionError(f"{what} must be a whole number of at least 1, got {channels}")
     pooled_channels = in_channels if reduced_channels is None else reduced_channels
     built = make_options(info.options, options, f"method '{name}'")
     pooling: nn.Module = resolve(info.layer)(pooled_channels, info, built)
     if reduced_channels is None:
         return pooling
-    return ReducedPooling(channel_reduction(in_channels, reduced_channels), pooling, int(pooling.out_features))  # type: ignore[arg-type]
+    reduction = channel_reduction(in_channels, reduced_channels)
+    return ReducedPooling(in_channels, reduction, pooling, int(pooling.out_features))  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcp.autocast import without_autocast
 from gcp.covariance import covariance_root, decomposed_root
 from gcp.features import centred, flat_features, working
 from gcp.methods import MethodInfo, SEBOptions
@@ -93,7 +94,7 @@ class BranchNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         """dL/dQ (B, C, C)."""
         U, eigenvalues, norm = ctx.saved_tensors
-        with torch.autocast(U.device.type, enabled=False):
+        with without_autocast(U):
             slope = eigenvalues.sqrt() * (1 - 2 * eigenvalues) * (-2 * eigenvalues).exp()
             weight = torch.where(norm == 0, 0, grad / norm)
             weighted: Tensor = (U * (slope * weight.unsqueeze(-1)).to(U.dtype).unsqueeze(-2)) @ U.mT

@@ -1,12 +1,16 @@
 """A symmetric matrix as a vector."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 
-def triangle_index(size: int) -> Tensor:
+def triangle_index(size: int, device: torch.device | None = None) -> Tensor:
     """Positions of the upper triangle in the flattened (size, size) matrix, row after row; (size (size + 1)/2,)."""
-    row, column = torch.triu_indices(size, size)
+    row, column = torch.triu_indices(size, size, device=device)
     index: Tensor = row * size + column
     return index
 
@@ -19,7 +23,7 @@ def vech(matrix: Tensor, index: Tensor | None = None) -> Tensor:
         index: `triangle_index(n)` on the matrix's device, to save computing it.
     """
     if index is None:
-        index = triangle_index(matrix.shape[-1]).to(matrix.device)
+        index = triangle_index(matrix.shape[-1], matrix.device)
     return matrix.flatten(-2).index_select(-1, index)
 
 
@@ -37,18 +41,39 @@ class Vectorisation(nn.Module):
 
     def __init__(self, size: int, form: str = "upper") -> None:
         super().__init__()
+        self.size = size
         self.form = form
         self.out_features = size * size if form == "full" else size * (size + 1) // 2
-        if form != "full":
-            index = triangle_index(size)
-            self.register_buffer("index", index, persistent=False)
-            if form == "isometric":
-                self.register_buffer("off_diagonal", index % (size + 1) != 0, persistent=False)
+        for name, values in self._constants(None).items():
+            self.register_buffer(name, values, persistent=False)
+
+    def _constants(self, device: torch.device | None) -> dict[str, Tensor]:
+        if self.form == "full":
+            return {}
+        index = triangle_index(self.size, device)
+        return (
+            {"index": index, "off_diagonal": index % (self.size + 1) != 0}
+            if self.form == "isometric"
+            else {"index": index}
+        )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Vectorisation:
+        """As in ``nn.Module``, on the way to another device; ``to_empty`` brings no values there."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._fill(None)
+        return self
+
+    def _fill(self, device: torch.device | None) -> None:
+        """Compute anew what no state dict holds, on ``device``; none: where it is."""
+        for name, buffer in list(self.named_buffers(recurse=False)):
+            setattr(self, name, self._constants(device or buffer.device)[name])
 
     def forward(self, matrix: Tensor) -> Tensor:
         """(..., n, n) to (..., out_features)."""
         if self.form == "full":
             return matrix.flatten(-2)
+        if self.index.device != matrix.device:  # weights were assigned to a network on the meta device
+            self._fill(matrix.device)
         vector = vech(matrix, self.index)
         return torch.where(self.off_diagonal, vector * 2**0.5, vector) if self.form == "isometric" else vector
 

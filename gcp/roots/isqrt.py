@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcp.autocast import without_autocast
 from gcp.features import symmetric
 from gcp.roots.newton_schulz import inverse_root, with_tangent
 
@@ -31,7 +32,7 @@ class NewtonSchulzRoot(torch.autograd.Function):
     def forward(Xc: Tensor, iterations: int) -> Tensor:
         """Z (B, C, C) from Xc (B, C, N); a sample that is 0 gives 0."""
         channels, positions = Xc.shape[-2:]
-        with torch.autocast(Xc.device.type, enabled=False):
+        with without_autocast(Xc):
             unit, root = _normalised(Xc)
             if positions < channels:
                 Z = (unit @ inverse_root(unit.mT @ unit, iterations)) @ unit.mT
@@ -51,7 +52,7 @@ class NewtonSchulzRoot(torch.autograd.Function):
         """dL/dXc (B, C, N) from dL/dZ (B, C, C)."""
         (Xc,) = ctx.saved_tensors
         channels, positions = Xc.shape[-2:]
-        with torch.autocast(Xc.device.type, enabled=False):
+        with without_autocast(Xc):
             # Both formulas for unit = Xc/sqrt(t): their powers of t combine to none.
             unit, _ = _normalised(Xc)
             S = symmetric(grad)

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcp.errors import DerivativeError, OptionError, ShapeError
-from gcp.features import symmetric, working
+from gcp.autocast import without_autocast
+from gcp.errors import DerivativeError, OptionError
+from gcp.features import check_matrix, symmetric, working
 from gcp.methods import METHODS, RootOptions
 from gcp.options import make_options
 from gcp.registry import resolve
@@ -42,11 +43,11 @@ def matrix_root(matrix: Tensor, method: str = "mpa", *, inverse: bool = False, *
         the result compensated afterwards; matrices that are 0 give 0, for the inverse too.
 
     Raises:
+        DtypeError: not a tensor of real floating-point numbers.
         ShapeError: not square.
         UnknownNameError, OptionError: no such method, or an option it does not have or that is out of range.
     """
-    if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
-        raise ShapeError(f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}")
+    check_matrix(matrix)
     root: Tensor = MatrixRoot.apply(symmetric(working(matrix)), root_method(method, inverse, options))
     return root.to(matrix.dtype)
 
@@ -68,7 +69,7 @@ class MatrixRoot(torch.autograd.Function):
     @staticmethod
     def forward(matrix: Tensor, root: Root) -> Tensor:
         """B (..., n, n)."""
-        with torch.autocast(matrix.device.type, enabled=False):
+        with without_autocast(matrix):
             norm = torch.linalg.matrix_norm(matrix, keepdim=True)
             empty = norm == 0
             safe = torch.where(empty, 1, norm)
@@ -99,7 +100,7 @@ class MatrixRootGradient(torch.autograd.Function):
     @staticmethod
     def forward(grad: Tensor, B: Tensor, root: Root) -> Tensor:
         """X (..., n, n)."""
-        with torch.autocast(B.device.type, enabled=False):
+        with without_autocast(B):
             X = lyapunov_solution(B, symmetric(grad.to(B.dtype)), root.options.backward_iterations)
             if root.inverse:
                 B2 = B @ B

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from gcp.autocast import without_autocast
 from gcp.errors import DerivativeError
 from gcp.kernels.loewner import Loewner, Spectrum
 from gcp.kernels.lyapunov import lyapunov
@@ -146,7 +147,7 @@ class CovarianceGradient(torch.autograd.Function):
     def forward(grad: Tensor, U: Tensor, eigenvalues: Tensor, V: Tensor, method: SpectralMethod) -> Tensor:
         """dL/dx (B, C, N), in the dtype of U; ``grad`` is (B, C, C)."""
         positions = V.shape[-2]
-        with torch.autocast(U.device.type, enabled=False):
+        with without_autocast(U):
             kernel = _kernel(method, eigenvalues, U, V)
             folded = ((kernel.among - kernel.null) * kernel.root).to(U.dtype)
             null = (kernel.null * kernel.root).to(U.dtype)
@@ -200,7 +201,7 @@ class CovarianceHessian(torch.autograd.Function):
         w: Tensor, grad: Tensor, U: Tensor, eigenvalues: Tensor, V: Tensor, method: SpectralMethod
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Cotangents of dL/dZ (B, C, C), and dU and dV of `CovarianceFunction`; w is (B, C, N)."""
-        with torch.autocast(U.device.type, enabled=False):
+        with without_autocast(U):
             kernel = _kernel(method, eigenvalues, U, V)
             root, L, null = (part.to(U.dtype) for part in kernel[:3])
             w = w.to(U.dtype)

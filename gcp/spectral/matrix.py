@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcp.autocast import without_autocast
 from gcp.errors import DerivativeError, DomainError
 from gcp.spectral import lapack
 from gcp.spectral.decomposition import rounding_floor
@@ -65,7 +66,7 @@ class MatrixGradient(torch.autograd.Function):
     def forward(grad: Tensor, U: Tensor, eigenvalues: Tensor, method: SpectralMethod) -> Tensor:
         """dL/dP (B, n, n), in the dtype of ``grad`` (B, n, n)."""
         size = U.shape[-1]
-        with torch.autocast(U.device.type, enabled=False):
+        with without_autocast(U):
             loewner = method.loewner(eigenvalues, size, size)
             G = grad.to(U.dtype)
             A = U.mT @ ((G + G.mT) / 2) @ U

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcp.autocast import without_autocast
 from gcp.errors import DerivativeError
 from gcp.kernels.loewner import Spectrum
 from gcp.spectral.function import SpectralMethod
@@ -59,7 +60,7 @@ class ParameterSlope(torch.autograd.Function):
     @staticmethod
     def forward(grad: Tensor, parameter: Tensor, U: Tensor, weights: Tensor) -> Tensor:
         """In the form of ``parameter``; ``weights`` (B, n + 1) are df(lam)/dparameter, the null space last."""
-        with torch.autocast(U.device.type, enabled=False):
+        with without_autocast(U):
             G = grad.to(U.dtype)
             diagonal = (U * (G @ U)).sum(-2)
             rest = G.diagonal(dim1=-2, dim2=-1).sum(-1) - diagonal.sum(-1)

@@ -10,10 +10,14 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
 from gcp.errors import DerivativeError
+from gcp.methods import list_methods
 from gcp.pooling.factory import create_pooling
 from tests.gcp.helpers import SPECTRAL, forward_backward, grad_out, noise, pooling, relative_error
 
 SHAPES = [(2, 4, 3, 3), (2, 6, 2, 2)]  # full rank, and rank N - 1 < C
+
+# Of layers that are compiled one after the other these three stand for all; the rest is slow.
+SLOW_BUT: dict[str, tuple[()]] = {"pade": (), "isqrt": (), "compact_bilinear": ()}
 
 
 @pytest.fixture
@@ -98,6 +102,19 @@ def compiled(layer: nn.Module, backend: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", SPECTRAL)
 def test_compile_without_graph_breaks(name: str, precision: str) -> None:
     compiled(create_pooling(name, 6, precision=precision), "aot_eager", (2, 6, 2, 2))
+
+
+@pytest.mark.usefixtures("fresh_dynamo")
+@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=SLOW_BUT.get(each, pytest.mark.slow)) for each in list_methods()]
+)
+def test_compile_for_maps_of_changing_size(name: str, dynamic: bool | None) -> None:
+    layer = create_pooling(name, 6)
+    network = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend="eager")
+    for shape in ((2, 6, 2, 3), (2, 6, 4, 5), (3, 6, 3, 3)):
+        x = noise(*shape).float()
+        assert relative_error(network(x), layer(x)) < 1e-5
 
 
 @pytest.mark.slow

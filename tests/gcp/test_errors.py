@@ -89,13 +89,13 @@ def test_wrong_number_of_dimensions(name: str, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("channels", [4, 16])
-@pytest.mark.parametrize("name", [name for name in list_methods() if name != "average"])
+@pytest.mark.parametrize("name", list_methods())
 def test_wrong_number_of_channels(name: str, channels: int) -> None:
     with pytest.raises(ShapeError, match=f"8.*{channels}|{channels}.*8"):
         create_pooling(name, 8)(noise(2, channels, 4, 4))
 
 
-@pytest.mark.parametrize("name", [name for name in list_methods() if name != "average"])
+@pytest.mark.parametrize("name", list_methods())
 def test_integers_are_refused(name: str) -> None:
     with pytest.raises(GCPError, match="int64"):
         create_pooling(name, 4)(torch.arange(100).reshape(1, 4, 5, 5))

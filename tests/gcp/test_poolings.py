@@ -32,6 +32,17 @@ def test_which_poolings_are_which() -> None:
     assert set(SPECTRAL) <= set(COVARIANCE)
 
 
+@pytest.mark.parametrize("reduced", [None, 3])
+@pytest.mark.parametrize("name", ALL)
+def test_sequences_are_maps_without_a_second_side(name: str, reduced: int | None) -> None:
+    layer = create_pooling(name, 6, reduced).double()
+    x = noise(4, 6, 3, 4)
+    assert relative_error(layer(x.flatten(2)), layer(x)) < 1e-12  # products in another order
+    for wrong in (noise(4, 6), noise(4, 6, 2, 2, 2), noise(4, 5, 3, 4), noise(4, 5, 12), noise(6, 12)):
+        with pytest.raises(ShapeError):
+            layer(wrong)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", OTHERS)
 def test_samples_do_not_influence_each_other(name: str, shape: tuple[int, ...]) -> None:

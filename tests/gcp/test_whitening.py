@@ -224,6 +224,86 @@ def test_half_precision_and_autocast(dtype):
         assert layer(x).dtype == torch.float32
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_in_half_precision_keeps_its_statistics(dtype):
+    """A covariance rounded to 8 or 11 bits has negative eigenvalues."""
+    for seed in range(10):
+        x = mixed(256, 16, seed=seed).float()
+        layer = Whitening(16, momentum=None)
+        layer(x)
+        expected = layer.eval()(x.to(dtype).float())
+        layer.to(dtype)
+        assert layer.running_covariance.dtype == torch.float32
+        assert layer.weight.dtype == dtype
+        y = layer(x.to(dtype))
+        assert y.dtype == dtype
+        torch.testing.assert_close(y, expected.to(dtype))
+    with torch.device("meta"):  # built as Lightning builds a network for precision=bf16-true
+        torch.set_default_dtype(dtype)
+        try:
+            assert Whitening(4).running_covariance.dtype == torch.float32
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_sample_that_is_not_finite_is_left_out(shape, value):
+    """Output, gradient and running statistics of the others are as if it had not been there."""
+    x = mixed(*shape)
+    spoilt = x.clone()
+    spoilt[3, 1] = value
+    others = torch.arange(len(x)) != 3
+    layer, reference = Whitening(6, nonfinite="zero").double(), Whitening(6).double()
+    with torch.no_grad():
+        layer.bias.fill_(2)
+        reference.bias.fill_(2)
+    weights = torch.arange(x.numel(), dtype=torch.float64).view_as(x) % 7
+    spoilt.requires_grad_()
+    y, expected = layer(spoilt), reference(x[others].requires_grad_())
+    torch.testing.assert_close(y[others], expected)
+    assert (y[3] == 0).all()
+    for name, buffer in reference.named_buffers():
+        torch.testing.assert_close(dict(layer.named_buffers())[name], buffer)
+    (grad,) = torch.autograd.grad((y * weights).sum(), spoilt)
+    leaf = x[others].requires_grad_()
+    (expected_grad,) = torch.autograd.grad((reference(leaf) * weights[others]).sum(), leaf)
+    torch.testing.assert_close(grad[others], expected_grad)
+    assert (grad[3] == 0).all()
+    layer.eval()
+    torch.testing.assert_close(layer(spoilt)[others], layer(x)[others])
+    assert (layer(spoilt)[3] == 0).all()
+
+
+def test_a_batch_of_nothing_finite_leaves_the_statistics_alone():
+    layer = Whitening(6, nonfinite="zero", momentum=None)
+    layer(mixed(32, 6).float())
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    assert (layer(torch.full((4, 6), torch.nan)) == 0).all()
+    for name, value in layer.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e6 + 0.3])
+def test_a_constant_far_from_zero_is_nothing(offset):
+    """Its mean in float32 is off by a rounding, which must not be taken for a deviation and whitened."""
+    x = torch.full((32, 6), offset) * torch.arange(1, 7) / 3
+    layer = Whitening(6)
+    assert (layer(x) == 0).all()
+    torch.testing.assert_close(layer.running_mean, 0.1 * x[0])
+    torch.testing.assert_close(layer.running_covariance[0], 0.9 * torch.eye(6))
+    assert (Whitening(6, groups=6)(x) == 0).all()
+    x[:, :3] = mixed(32, 3).float()
+    y = Whitening(6)(x)
+    assert (y[:, 3:] == 0).all()
+    torch.testing.assert_close(y[:, :3], Whitening(3, eps=5e-6)(x[:, :3]), rtol=1e-4, atol=1e-4)  # eps is of the mean
+
+
+def test_variation_far_from_zero_is_whitened_to_the_digits_it_has():
+    x = mixed(256, 6).float() + 1e5  # which float32 keeps to 0.008
+    torch.testing.assert_close(Whitening(6)(x).double(), Whitening(6).double()(x.double()), rtol=1e-4, atol=1e-4)
+
+
 def test_channels_last():
     x = mixed(8, 6, 5, 3)
     torch.testing.assert_close(

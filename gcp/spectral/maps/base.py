@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gcp.errors import OptionError
+from gcp.options import check_type
 from gcp.registry import Registry
 
 
@@ -99,6 +100,8 @@ class RegularisedMap(SpectralMap):
     nonnegative = True
 
     def __post_init__(self) -> None:
+        check_type("eps", self.eps, float)
+        check_type("relative", self.relative, bool)
         if not (self.eps >= 0 and math.isfinite(self.eps)):
             raise OptionError(f"eps must be at least 0 and finite, got {self.eps}")
 
