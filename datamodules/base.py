@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.loader import ImageLoader, ResumableLoader
+from datamodules.loader import ImageLoader, ResumableLoader, process_options
 from datamodules.options import DataOptions
 from datamodules.preprocessing import Preprocessing
 from datamodules.sampler import EpochSampler, ShareSampler
@@ -122,7 +122,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     def _loading(self) -> dict[str, Any]:
         workers = self.options.num_workers
         return {
-            "num_workers": workers,
+            **process_options(workers),
             "persistent_workers": workers > 0,  # starting processes anew for every epoch takes seconds
             "pin_memory": self.options.pin_memory,
             "generator": private_generator(self.options.seed),  # a loader without one draws from torch's global stream

@@ -1,79 +1,99 @@
-"""From an image file to a tensor."""
+"""From an image file to a tensor: the one way files are read, in training, test and prediction alike."""
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
+from datamodules.reading import noted
 from gcp.errors import DataError
 
 try:
-    from torchvision.io import ImageReadMode, decode_jpeg, decode_png
-except ImportError:  # announced for a release after torchvision 0.29: PIL then reads everything
-    decode_jpeg = decode_png = None
+    from torchvision.io import ImageReadMode, decode_jpeg
+except ImportError:  # announced for a release after torchvision 0.29: Pillow then reads everything
+    decode_jpeg = None
 
-JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of files of images
+JPEG = ("JPEG", "MPO")  # MPO: several pictures, the first of which is meant
+TIFF, WEBP = TiffImagePlugin.TiffImageFile.format, WebPImagePlugin.WebPImageFile.format  # known once imported
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", TIFF, WEBP)  # for some others Pillow would run a program
+DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of 16 bits
+
+
+class ImageError(DataError):
+    """An image file that gives no image.
+
+    Attributes:
+        reason: why, in a few words without the file's name.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def decode(path: Path, backend: str = "torchvision") -> Tensor:
     """The image in ``path`` as RGB, uint8 (3, H, W); grey, palette, CMYK, transparent and 16-bit images are converted.
 
-    The orientation a camera noted is left alone, as the published results did.
+    The orientation a camera noted is left alone, as the published results did. Nothing is decoded before the header has
+    shown that the image has at most ``PIL.Image.MAX_IMAGE_PIXELS`` pixels.
 
     Args:
         path: the file.
-        backend: "torchvision" (JPEG and PNG straight into a tensor, other formats and CMYK by PIL) or "pil".
+        backend: "torchvision" (grey and colour JPEG straight into a tensor, everything else by Pillow) or "pil".
 
     Raises:
-        DataError: no such file, not an image, or a damaged one; names the file.
+        ImageError: no such file, not an image, a damaged one or one that is too large; names the file.
     """
-    try:
-        contents = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"the image {path} cannot be read ({error.strerror}); restore it from the archive") from None
-    if backend == "torchvision" and decode_jpeg is not None and _plain(contents):
-        encoded = torch.frombuffer(bytearray(contents), dtype=torch.uint8)
-        reader = decode_jpeg if contents.startswith(JPEG) else decode_png
+    with noted(path):
         try:
-            return reader(encoded, mode=ImageReadMode.RGB)
-        except RuntimeError:
-            pass  # PIL decides whether it is damaged, and says how
-    return _by_pil(path)
+            contents = path.read_bytes()
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror})"
+            raise ImageError(f"the image {path} {reason}; restore it from the archive", reason) from None
+        try:
+            return _decoded(contents, backend)
+        except UnidentifiedImageError:
+            raise ImageError(f"{path} is not an image; restore it from the archive", "not an image") from None
+        except _UnsuitableError as error:
+            raise ImageError(f"the image {path} {error}", str(error)) from None
+        except Exception as error:  # damaged files lead the readers of formats to errors of every kind
+            reason = f"damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+            raise ImageError(f"the image {path} is {reason}; restore it from the archive", reason) from None
 
 
-def _by_pil(path: Path) -> Tensor:
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith("I;16") or image.mode == "I":
-                image = image.point(lambda value: value / 256).convert("L")
-            return pil_to_tensor(image.convert("RGB"))
-    except UnidentifiedImageError:
-        raise DataError(f"{path} is not an image; restore it from the archive") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).split("\n")[0]
-        raise DataError(f"the image {path} is damaged ({reason}); restore it from the archive") from None
+class _UnsuitableError(Exception):
+    """An image that is whole but of no use here."""
 
 
-def _plain(contents: bytes) -> bool:
-    """JPEG of one or three components, or PNG of 8 bits, whose RGB is the same however it is decoded."""
-    if contents.startswith(PNG):
-        return contents[24] == 8 and contents[25] in (0, 2)  # bit depth; grey or RGB, without palette and transparency
-    return contents.startswith(JPEG) and _jpeg_components(contents) in (1, 3)
+def _decoded(contents: bytes, backend: str) -> Tensor:
+    with Image.open(BytesIO(contents), formats=FORMATS) as image:  # the header alone
+        limit = Image.MAX_IMAGE_PIXELS
+        if limit is not None and image.width * image.height > limit:
+            size = f"{image.width} x {image.height}"
+            raise _UnsuitableError(f"has {size} pixels, more than the {limit:,} that are decoded; make it smaller")
+        if image.format in JPEG and image.mode in ("L", "RGB") and backend == "torchvision" and decode_jpeg is not None:
+            try:
+                return decode_jpeg(torch.frombuffer(bytearray(contents), dtype=torch.uint8), mode=ImageReadMode.RGB)
+            except RuntimeError:
+                pass  # Pillow decides whether it is damaged, and says how
+        if image.format == "PNG":
+            Image.open(BytesIO(contents)).verify()  # its check sums, which Pillow passes over when it reads the pixels
+        return pil_to_tensor(_eight_bits(image).convert("RGB"))
 
 
-def _jpeg_components(contents: bytes) -> int | None:
-    """Number of components in the frame header; none where there is no such header."""
-    position = 2
-    while position + 9 < len(contents) and contents[position] == 0xFF:
-        marker = contents[position + 1]
-        if marker == 0xFF:  # padding
-            position += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return contents[position + 9]
-        position += 2 + int.from_bytes(contents[position + 2 : position + 4], "big")
-    return None
+def _eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise _UnsuitableError("holds fractions of a range that nothing says; store it with 8 or 16 bits")
+    if image.mode not in DEEP:
+        return image
+    if image.mode == "I":
+        low, high = image.getextrema()
+        if low < 0 or high >= 1 << 16:
+            raise _UnsuitableError(f"holds values from {low} to {high}; store it with 8 or 16 bits")
+    return image.point(lambda value: value / 256).convert("L")

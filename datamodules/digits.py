@@ -33,7 +33,8 @@ class DigitsDataModule(ImageDataModule):
     def preprocessing(self) -> Preprocessing:
         """White ink on black, like the digits; constants of the training part."""
         mean, std = self._constants
-        return Preprocessing(self.options.image_size, self.class_names, [mean / INK] * 3, [std / INK] * 3)
+        size, names = self.options.image_size, self.class_names
+        return Preprocessing(size, names, [mean / INK] * 3, [std / INK] * 3, fractions=True)
 
     def make_splits(self) -> Splits:
         """Enlarge, divide and normalise; the three channels share one plane of memory."""

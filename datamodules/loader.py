@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
+from lightning_fabric.utilities.seed import pl_worker_init_function
 from torch.utils.data import DataLoader
 
+from datamodules.reading import Board
 from datamodules.sampler import EpochSampler
 from gcp.errors import GCPError
+
+
+def process_options(processes: int) -> dict[str, Any]:
+    """Arguments for a loader with that many loading processes, which note what they are reading."""
+    return {"num_workers": processes, "worker_init_fn": partial(_begin, Board(processes)) if processes else None}
+
+
+def _begin(board: Board, number: int) -> None:
+    board.enter(number)
+    if int(os.environ.get("PL_SEED_WORKERS", 0)):  # Lightning would have this called where nothing else is
+        pl_worker_init_function(number)
 
 
 class ImageLoader(DataLoader[Any]):

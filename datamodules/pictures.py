@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms.functional import to_tensor
 
+from datamodules.decoding import ENDINGS, ImageError, decode
 from datamodules.preprocessing import Preprocessing
 from gcp.errors import DataError
-
-ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 class PictureBatch(NamedTuple):
@@ -43,34 +40,32 @@ def find_pictures(path: Path) -> list[Path]:
         raise DataError(f"data.path={path} is neither an image nor a folder; give one that exists")
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
     if not found:
-        raise DataError(f"the folder data.path={path} holds no images ({', '.join(sorted(ENDINGS))})")
+        raise DataError(f"the folder data.path={path} holds no images ({', '.join(ENDINGS)})")
     return found
 
 
 class Pictures(Dataset[PictureBatch]):
-    """Files as batches of one picture, which `join` puts together; what cannot be read is a batch of none."""
+    """Files as batches of one picture, which `join` puts together; what cannot be read is a batch of none.
 
-    def __init__(self, files: list[Path], preprocessing: Preprocessing) -> None:
+    They are read and prepared as the images of a dataset are in training and testing.
+    """
+
+    def __init__(self, files: list[Path], preprocessing: Preprocessing, backend: str = "torchvision") -> None:
         self.files = files
         self.preprocessing = preprocessing
+        self.backend = backend
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, position: int) -> PictureBatch:
         file = self.files[position]
-        try:
-            with Image.open(file) as picture:
-                image = to_tensor(ImageOps.exif_transpose(picture).convert("RGB"))
-        except UnidentifiedImageError:
-            return PictureBatch(self._none(), [], [(str(file), "not an image")])
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            return PictureBatch(self._none(), [], [(str(file), str(error).split("\n")[0])])
-        return PictureBatch(self.preprocessing(image)[None], [str(file)], [])
-
-    def _none(self) -> Tensor:
         size = self.preprocessing.image_size
-        return torch.empty(0, 3, size, size)
+        try:
+            image = decode(file, self.backend)
+        except ImageError as error:
+            return PictureBatch(torch.empty(0, 3, size, size), [], [(str(file), error.reason)])
+        return PictureBatch(self.preprocessing(image)[None], [str(file)], [])
 
 
 def join(batches: list[PictureBatch]) -> PictureBatch:

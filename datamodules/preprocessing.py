@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import center_crop, resize
+from torchvision.transforms.v2.functional import center_crop, normalize, resize, to_dtype
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Preprocessing:
         mean: of each channel, for values from 0 (black) to 1; none: every image by its own mean and deviation.
         std: standard deviation of each channel, likewise.
         resize: length of the short side, or height and width, before the centre is cut out; none: image_size itself.
+        fractions: images are resized as fractions of white, as those of a dataset without files; else in 256 levels.
     """
 
     image_size: int
@@ -27,15 +28,17 @@ class Preprocessing:
     mean: list[float] | None
     std: list[float] | None
     resize: list[int] | None = None
+    fractions: bool = False
 
     def __call__(self, image: Tensor) -> Tensor:
-        """(3, H, W) with values from 0 to 1, to normalised (3, image_size, image_size)."""
-        image = self._sized(image)
+        """uint8 (3, H, W), or floating-point values from 0 to 1, to normalised float32 (3, image_size, image_size)."""
+        if self.fractions:
+            image = to_dtype(image, torch.float32, scale=True)
+        image = to_dtype(self._sized(image), torch.float32, scale=True)
         if self.mean is None or self.std is None:
             variance, mean = torch.var_mean(image, dim=(1, 2), correction=0, keepdim=True)
             return (image - mean) * torch.where(variance > 0, variance, torch.inf).rsqrt()
-        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return (image - mean) / std
+        return normalize(image, self.mean, self.std)
 
     def _sized(self, image: Tensor) -> Tensor:
         size = self.image_size

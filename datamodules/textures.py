@@ -44,7 +44,7 @@ class TexturesDataModule(ImageDataModule):
     @property
     def preprocessing(self) -> Preprocessing:
         """Every channel of every image has mean 0 and variance 1."""
-        return Preprocessing(self.options.image_size, self.class_names, mean=None, std=None)
+        return Preprocessing(self.options.image_size, self.class_names, mean=None, std=None, fractions=True)
 
     def make_splits(self) -> Splits:
         """Generate the three parts; labels go round, so the first batches hold every class."""

@@ -7,8 +7,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from torch.utils.data import DataLoader
-
+from datamodules.loader import ImageLoader, process_options
 from datamodules.pictures import Pictures, find_pictures, join
 from gcp.errors import DataError
 from lightning_modules.modes.building import build_trainer, count_parameters, preprocessing_of, trained_classifier
@@ -33,8 +32,8 @@ def run(run: Run, summary: Summary) -> None:
     module = trained_classifier(run, checkpoint)
     preprocessing = preprocessing_of(run, checkpoint)
     size = options.get("eval_batch_size") or options["batch_size"]
-    pictures = Pictures(files, preprocessing)
-    loader = DataLoader(pictures, size, collate_fn=join, num_workers=options["num_workers"])
+    pictures = Pictures(files, preprocessing, options.get("decode_backend", "torchvision"))
+    loader = ImageLoader(pictures, size, collate_fn=join, **process_options(options["num_workers"]))
     # One device: with several, each would see a share of the pictures, some of them twice.
     alone = {**run.config["trainer"], "devices": 1, "num_nodes": 1, "strategy": "auto"}
     trainer = build_trainer(dataclasses.replace(run, config={**run.config, "trainer": alone}), callbacks=[])
