@@ -23,6 +23,7 @@ from conf.options import check
 from conf.overlays import names_set_by
 from conf.schema import GROUPS, HERE, OVERLAYS, SECTIONS, register
 from conf.sweeper import register_sweeper, sweep_name
+from datamodules.reading import dead_processes_named
 from gcp.errors import GCPError, MissingDependencyError
 from lightning_modules.checkpoint_names import requeued
 from lightning_modules.distributed.ranks import is_main_process
@@ -89,7 +90,7 @@ def run_job(config: DictConfig, hydra_config: DictConfig) -> None:
     import_plugins(config.plugins)  # again, for launchers that run jobs in other processes
     directory = Path(hydra_config.runtime.output_dir)
     facts = {"method": config.method.name, "backbone": config.backbone.name, "dataset": config.data.name}
-    with job(directory, mode=config.mode, **facts, seed=config.seed) as summary:
+    with job(directory, mode=config.mode, **facts, seed=config.seed) as summary, dead_processes_named():
         plain = check(config)
         left = requeued(directory) if plain["mode"] == "fit" else None
         if left is not None:

@@ -1,19 +1,24 @@
-"""Archives of datasets: checked, then extracted whole or not at all, and nothing outside their place."""
+"""Archives of datasets: checked, then extracted whole or not at all, and nothing outside their place.
+
+What an archive holds is written by this module itself, from what `tarfile` and `zipfile` read: folders and plain files.
+"""
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import lzma
 import os
 import shutil
+import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, NamedTuple
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -22,14 +27,17 @@ from rich.progress import wrap_file
 from gcp.errors import DataError
 
 CONSOLE = Console(stderr=True)
-DAMAGED = (tarfile.ReadError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError)
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError)
+OPENERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))  # by how a file begins
+BLOCK = 1 << 20
+GROWTH, SMALL = 20, 1 << 24  # an archive unpacks to at most so many times its size, or so many bytes if that is more
 
 
 def check_md5(file: Path, expected: str) -> None:
     """Raise DataError unless the MD5 sum of ``file``, which tells damage, not forgery, is ``expected``."""
     digest = hashlib.md5(usedforsecurity=False)
     with _reading(file, "checking") as stream:
-        while block := stream.read(1 << 20):
+        while block := stream.read(BLOCK):
             digest.update(block)
     if digest.hexdigest() != expected:
         raise DataError(
@@ -77,7 +85,8 @@ def extract(file: Path, target: Path) -> None:
     nothing that looks complete. What ``target`` has already stays as it is.
 
     Raises:
-        DataError: damaged, or a member that would lie outside ``target``.
+        DataError: damaged; a link, a device or anything that would lie outside ``target``; far more than such an
+            archive can hold, or than the disk has room for.
     """
     with partial_folder(target) as partial:
         unpack(file, partial)
@@ -86,41 +95,142 @@ def extract(file: Path, target: Path) -> None:
                 os.rename(entry, target / entry.name)
 
 
-def unpack(file: Path, folder: Path, progress: bool = True) -> None:
-    """Unpack a tar or zip archive member by member, into ``folder`` and nowhere else. Raises DataError as `extract`."""
+class _Member(NamedTuple):
+    """A file or folder in an archive; ``odd`` says what else it is, if it is neither."""
+
+    name: str
+    folder: bool
+    odd: str | None
+    contents: IO[bytes] | None
+
+
+def unpack(file: Path, folder: Path, inner: bool = False) -> None:
+    """Unpack a tar or zip archive into ``folder`` and nowhere else, up to its last byte. Raises DataError as `extract`.
+
+    Args:
+        file: the archive.
+        folder: an empty folder.
+        inner: it came out of another archive: no progress is shown, and that it ends as it should was seen there.
+    """
+    room = _Room(file, folder)
+    home = folder.resolve()
     try:
-        if zipfile.is_zipfile(file):
-            _unpack_zip(file, folder)
-        else:
-            _unpack_tar(file, folder, progress)
-    except DAMAGED as error:
+        with _reading(file, "extracting", shown=not inner) as stream:
+            for member in _members(stream, room, complete=not inner):
+                if member.odd is not None:
+                    raise _refused(file, member.name, f"is {member.odd}, which no dataset needs")
+                place = folder / member.name
+                if not place.resolve().is_relative_to(home):
+                    raise _refused(file, member.name, "would lie outside its folder")
+                (place if member.folder else place.parent).mkdir(parents=True, exist_ok=True)
+                if member.contents is not None:
+                    with place.open("wb") as target:
+                        while block := member.contents.read(BLOCK):
+                            room.take(len(block))
+                            target.write(block)
+    except (*DAMAGED, gzip.BadGzipFile, RuntimeError, NotImplementedError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"the archive {file} is damaged ({error}); delete it and fetch it again") from None
 
 
-def _unpack_zip(file: Path, folder: Path) -> None:
-    with zipfile.ZipFile(file) as archive:
-        for name in archive.namelist():
-            if not (folder / name).resolve().is_relative_to(folder.resolve()):
-                raise _outside(file, name)
-        archive.extractall(folder)
+def _members(stream: BinaryIO, room: _Room, complete: bool) -> Iterator[_Member]:
+    start = stream.read(6)
+    stream.seek(0)
+    if start.startswith(b"PK"):
+        return _in_zip(stream)
+    opener = next((opener for magic, opener in OPENERS if start.startswith(magic)), None)
+    return _in_tar(stream if opener is None else opener(stream), room, complete)
 
 
-def _unpack_tar(file: Path, folder: Path, progress: bool) -> None:
-    opened = _reading(file, "extracting") if progress else file.open("rb")
-    with opened as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
+def _in_zip(stream: BinaryIO) -> Iterator[_Member]:
+    with zipfile.ZipFile(stream) as archive:
+        for entry in archive.infolist():
+            kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where it was not packed under Unix
+            odd = None if kind in (0, stat.S_IFREG, stat.S_IFDIR) else _odd(kind == stat.S_IFLNK)
+            with archive.open(entry) as contents:
+                yield _Member(entry.filename, entry.is_dir(), odd, None if entry.is_dir() else contents)
+
+
+def _in_tar(stream: IO[bytes], room: _Room, complete: bool) -> Iterator[_Member]:
+    """Members, one after the other; then the rest is read, at whose end compressed files have their check sum."""
+    plain = _Watched(stream, room)
+    with tarfile.open(fileobj=plain, mode="r|") as archive:  # type: ignore[call-overload]  # it needs read() alone
         for member in archive:
-            try:
-                archive.extract(member, folder, filter="data")
-            except tarfile.FilterError as error:
-                raise _outside(file, error.tarinfo.name) from None
+            odd = None if member.isreg() or member.isdir() else _odd(member.issym() or member.islnk())
+            contents = archive.extractfile(member) if member.isreg() else None
+            yield _Member(member.name, member.isdir(), odd, contents)
+            archive.members.clear()  # else a million of them stay in memory
+    while plain.read(BLOCK):
+        pass
+    if complete and plain.last.strip(b"\0"):
+        raise EOFError("it ends before its end")
 
 
-def _outside(file: Path, name: str) -> DataError:
-    return DataError(f"the archive {file} holds '{name}', which would lie outside its folder; nothing was extracted")
+class _Watched:
+    """What is read, counted, with its last bytes kept."""
+
+    def __init__(self, stream: IO[bytes], room: _Room) -> None:
+        self.stream = stream
+        self.room = room
+        self.last = b"nothing"
+
+    def read(self, size: int) -> bytes:
+        block = self.stream.read(size)
+        self.room.pass_by(len(block))
+        self.last = (self.last + block)[-2 * tarfile.BLOCKSIZE :] if block else self.last  # where a tar has only zeros
+        return block
 
 
-def _reading(file: Path, doing: str) -> BinaryIO:
-    """``file`` open for reading, with a progress bar."""
+class _Room:
+    """How much an archive may unpack to. Raises DataError as soon as it is more."""
+
+    def __init__(self, file: Path, folder: Path) -> None:
+        self.file = file
+        self.size = file.stat().st_size
+        self.limit = max(GROWTH * self.size, SMALL)
+        self.free = shutil.disk_usage(folder).free
+        self.written = self.passed = 0
+
+    def take(self, size: int) -> None:
+        """So much more goes to the disk."""
+        self.written += size
+        if self.written > self.free:
+            raise DataError(
+                f"the archive {self.file} needs more than the {_megabytes(self.free)} that are free where it is "
+                "extracted; make room, or extract it elsewhere"
+            )
+        self._check(self.written)
+
+    def pass_by(self, size: int) -> None:
+        """So much more has come out of the compression, file or not."""
+        self.passed += size
+        self._check(self.passed)
+
+    def _check(self, size: int) -> None:
+        if size > self.limit:
+            raise DataError(
+                f"the archive {self.file} has {_megabytes(self.size)} and unpacks to more than "
+                f"{_megabytes(self.limit)}, which no archive of images does; nothing was extracted"
+            )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _odd(link: bool) -> str:
+    return "a link" if link else "a device or another special file"
+
+
+def _refused(file: Path, name: str, why: str) -> DataError:
+    return DataError(f"the archive {file} holds '{name}', which {why}; nothing was extracted")
+
+
+def _reading(file: Path, doing: str, shown: bool = True) -> BinaryIO:
+    """``file`` open for reading, with a progress bar if that is to be ``shown``."""
     stream = file.open("rb")
+    if not shown:
+        return stream
     total = file.stat().st_size
     return wrap_file(stream, total, description=f"{doing} {file.name}", console=CONSOLE, transient=True)  # type: ignore[return-value]

@@ -56,6 +56,17 @@ class FileOptions(DataOptions):
     decode_backend: str = option(
         "torchvision", "what reads the files: torchvision, or pil, which is slower", choices=("torchvision", "pil")
     )
+    check: bool = option(
+        True,
+        "on: before training, compare a published dataset with its official numbers of classes and images, and labels "
+        "with the names of files; off: a subset on purpose",
+    )
+    damaged: str = option(
+        "error",
+        "what an image that cannot be read does: error ends the run, for those of validation and test before the first "
+        "epoch; skip reads all images first, leaves these out and names them",
+        choices=("error", "skip"),
+    )
     holdout: float = option(
         0.0,
         "fraction of the training images held out for validation; 0: validate on the dataset's own validation part, "

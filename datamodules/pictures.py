@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from datamodules.decoding import ENDINGS, ImageError, decode
 from datamodules.preprocessing import Preprocessing
+from datamodules.trees import images_below
 from gcp.errors import DataError
 
 
@@ -30,7 +31,7 @@ class PictureBatch(NamedTuple):
 
 
 def find_pictures(path: Path) -> list[Path]:
-    """The file ``path``, or the files in that folder and below whose ending is one of a picture, in order of name.
+    """The file ``path``, or the images in that folder and below, in order of name.
 
     Raises DataError if there is none.
     """
@@ -38,7 +39,7 @@ def find_pictures(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise DataError(f"data.path={path} is neither an image nor a folder; give one that exists")
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
+    found = sorted(map(Path, images_below(path)))
     if not found:
         raise DataError(f"the folder data.path={path} holds no images ({', '.join(ENDINGS)})")
     return found

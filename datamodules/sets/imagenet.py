@@ -11,8 +11,9 @@ from torchvision.models import ResNet50_Weights
 from datamodules.archives import alone, check_md5, partial_folder, unpack
 from datamodules.files import FileDataModule, Listing
 from datamodules.location import Layout, chosen_root
-from datamodules.sets.folder import read_tree, same_classes
+from datamodules.sets.folder import same_classes
 from datamodules.splits import Splits
+from datamodules.trees import read_tree
 from gcp.errors import DataError
 
 ARCHIVES = {part: name for part, (name, _) in imagenet.ARCHIVE_META.items()}  # of "train", "val" and "devkit"
@@ -41,7 +42,7 @@ class ImageNetDataModule(FileDataModule):
         return super().make_splits()
 
     def read(self, root: Path) -> Listing:
-        """By ``ImageFolder``; names of the 1000 classes from torchvision, of fewer their WordNet numbers."""
+        """Names of the 1000 classes from torchvision, of fewer their WordNet numbers."""
         numbers, train = read_tree(root / "train")
         found, test = read_tree(root / "val")
         same_classes(numbers, found, root / "val")
@@ -77,7 +78,8 @@ def _extract_official(root: Path, layout: Layout) -> None:
 def _sort_train(folder: Path) -> None:
     """An archive for each class becomes a folder for each class."""
     for archive in sorted(folder.glob("*.tar")):
-        unpack(archive, folder / archive.stem, progress=False)
+        (folder / archive.stem).mkdir()
+        unpack(archive, folder / archive.stem, inner=True)
         archive.unlink()
 
 

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
+from datamodules.reading import dead_processes_named
 from gcp.errors import GCPError
 from lightning_modules.job import InterruptedRunError
 from lightning_modules.run import Run
@@ -32,7 +33,8 @@ def main() -> None:
     try:
         for name in run.config["plugins"]:
             import_module(name)
-        import_module(f"lightning_modules.modes.{run.config['mode']}").run(run, Summary(run.directory, write=False))
+        with dead_processes_named():
+            import_module(f"lightning_modules.modes.{run.config['mode']}").run(run, Summary(run.directory, write=False))
     except InterruptedRunError:
         pass
     except GCPError as error:

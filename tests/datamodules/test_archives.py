@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+import stat
 import subprocess
 import sys
 import tarfile
@@ -13,6 +15,8 @@ import urllib.request
 import zipfile
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,43 +44,142 @@ def link(name, target, kind):
     return (info,)
 
 
-@pytest.mark.parametrize(
-    "member",
-    [
-        regular("../outside.txt"),
-        regular("folder/../../outside.txt"),
-        link("link", "../../outside.txt", tarfile.SYMTYPE),
-        link("link", "/etc/passwd", tarfile.SYMTYPE),
-        link("link", "../outside.txt", tarfile.LNKTYPE),
-    ],
-    ids=["parent", "detour", "symbolic link", "absolute link", "hard link"],
-)
-def test_nothing_is_extracted_outside(member, tmp_path):
-    tar_with(tmp_path / "bad.tgz", regular("good.txt"), member)
-    (tmp_path / "in/side").mkdir(parents=True)
-    with pytest.raises(DataError, match="would lie outside its folder; nothing was extracted"):
-        extract(tmp_path / "bad.tgz", tmp_path / "in/side")
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["bad.tgz", "in", "side"]
+def refused(archive, reason):
+    """Extracting ends with that reason, and leaves nothing anywhere."""
+    inside = archive.parent / "in/side"
+    inside.mkdir(parents=True)
+    with pytest.raises(DataError, match=reason) as caught:
+        extract(archive, inside)
+    assert "\n" not in str(caught.value)
+    assert archive.name in str(caught.value)
+    assert sorted(path.name for path in archive.parent.rglob("*")) == sorted([archive.name, "in", "side"])
 
 
-def test_absolute_paths_lose_their_slash_or_are_refused(tmp_path):
-    tar_with(tmp_path / "bad.tgz", regular(str(tmp_path / "outside.txt")))
-    extract(tmp_path / "bad.tgz", tmp_path / "inside")
-    assert not (tmp_path / "outside.txt").exists()
-    assert [path.name for path in tmp_path.rglob("outside.txt")] == ["outside.txt"]  # below its folder
+@pytest.mark.parametrize("name", ["../outside.txt", "folder/../../outside.txt", "/outside.txt"])
+def test_nothing_is_extracted_outside(name, tmp_path):
+    tar_with(tmp_path / "bad.tgz", regular("good.txt"), regular(name))
+    refused(tmp_path / "bad.tgz", f"holds '{name}', which would lie outside its folder; nothing was extracted")
+    assert not Path("/outside.txt").exists()
+
+
+KINDS = {
+    "symbolic link": (tarfile.SYMTYPE, "a link"),
+    "hard link": (tarfile.LNKTYPE, "a link"),
+    "character device": (tarfile.CHRTYPE, "a device"),
+    "block device": (tarfile.BLKTYPE, "a device"),
+    "pipe": (tarfile.FIFOTYPE, "a device"),
+}
+
+
+@pytest.mark.parametrize("target", ["good.txt", "../../outside.txt", "/etc/passwd"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_links_and_devices_are_refused_wherever_they_point(kind, target, tmp_path):
+    of_tar, reason = KINDS[kind]
+    tar_with(tmp_path / "bad.tgz", regular("good.txt"), link("odd", target, of_tar))
+    refused(tmp_path / "bad.tgz", f"holds 'odd', which is {reason}.*, which no dataset needs; nothing was extracted")
+
+
+def test_a_chain_of_links_longer_than_a_path_may_be(tmp_path):
+    """CVE-2025-4517: the path is resolved only so far, and a hard link through it leads outside."""
+    component, steps, members, path = "d" * 247, "abcdefghijklmnop", [], ""
+    for step in steps:
+        folder = tarfile.TarInfo(os.path.join(path, component))
+        folder.type = tarfile.DIRTYPE
+        members += [(folder,), link(os.path.join(path, step), component, tarfile.SYMTYPE)]
+        path = os.path.join(path, component)
+    long = os.path.join("/".join(steps), "l" * 254)
+    members += [
+        link(long, "../" * len(steps), tarfile.SYMTYPE),
+        link("escape", long + "/../../outside.txt", tarfile.SYMTYPE),
+        link("hard", "escape", tarfile.LNKTYPE),
+        regular("hard"),
+    ]
+    tar_with(tmp_path / "bad.tgz", *members)
+    refused(tmp_path / "bad.tgz", "is a link")
+
+
+def zipped(path, *members, mode=0):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr, entry.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
 
 
 def test_zip_archives_likewise(tmp_path):
-    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
-        archive.writestr("good.txt", "text")
-        archive.writestr("../outside.txt", "text")
-    with pytest.raises(DataError, match=r"'\.\./outside\.txt', which would lie outside"):
-        extract(tmp_path / "bad.zip", tmp_path / "inside")
-    assert not list((tmp_path / "inside").iterdir())
-    with zipfile.ZipFile(tmp_path / "good.zip", "w") as archive:
-        archive.writestr("folder/good.txt", "text")
+    for number, name in enumerate(["../outside.txt", "/outside.txt"]):
+        (tmp_path / str(number)).mkdir()
+        zipped(tmp_path / f"{number}/bad.zip", ("good.txt", "text"), (name, "text"))
+        refused(tmp_path / f"{number}/bad.zip", f"'{name}', which would lie outside")
+    (tmp_path / "link").mkdir()
+    zipped(tmp_path / "link/bad.zip", ("odd", "../../outside.txt"), mode=stat.S_IFLNK | 0o777)
+    refused(tmp_path / "link/bad.zip", "holds 'odd', which is a link")
+    (tmp_path / "sum").mkdir()
+    zipped(tmp_path / "sum/bad.zip", ("good.txt", bytes(range(256)) * 9))
+    whole = (tmp_path / "sum/bad.zip").read_bytes()
+    (tmp_path / "sum/bad.zip").write_bytes(whole[:60] + bytes([whole[60] ^ 1]) + whole[61:])
+    refused(tmp_path / "sum/bad.zip", "is damaged")
+    zipped(tmp_path / "good.zip", ("folder/", ""), ("folder/good.txt", "text"))
     extract(tmp_path / "good.zip", tmp_path / "inside")
     assert (tmp_path / "inside/folder/good.txt").read_text() == "text"
+
+
+@pytest.mark.parametrize("ending", ["tar.gz", "tar.bz2", "tar.xz", "zip"])
+def test_a_small_archive_of_much(ending, tmp_path):
+    zeros = bytes(1 << 22)
+    file = tmp_path / f"bomb.{ending}"
+    if ending == "zip":
+        zipped(file, *((f"{number}.jpg", zeros) for number in range(5)))
+    else:
+        with tarfile.open(file, f"w:{ending[4:]}") as archive:
+            for number in range(5):
+                info = tarfile.TarInfo(f"{number}.jpg")
+                info.size = len(zeros)
+                archive.addfile(info, io.BytesIO(zeros))
+    assert file.stat().st_size < 1 << 20
+    refused(file, "unpacks to more than 16.8 MB, which no archive of images does; nothing was extracted")
+
+
+def test_much_that_is_no_file(tmp_path):
+    """Headers alone: a comment of 20 MB."""
+    with tarfile.open(tmp_path / "bomb.tgz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        info, text = regular("good.txt")
+        info.pax_headers = {"comment": "x" * 20_000_000}
+        archive.addfile(info, text)
+    refused(tmp_path / "bomb.tgz", "unpacks to more than 16.8 MB")
+
+
+def test_more_than_the_disk_has_room_for(tmp_path, monkeypatch):
+    tar_with(tmp_path / "data.tgz", regular("a.txt"), regular("b.txt"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=7))
+    refused(tmp_path / "data.tgz", "needs more than the 0.0 MB that are free where it is extracted; make room")
+
+
+@pytest.mark.parametrize("place", [-8, -4, -1])
+def test_the_sums_at_the_end_of_gzip_are_checked(place, tmp_path):
+    tar_with(tmp_path / "data.tgz", regular("good.txt"))
+    whole = bytearray((tmp_path / "data.tgz").read_bytes())
+    whole[place] ^= 1
+    (tmp_path / "data.tgz").write_bytes(whole)
+    refused(tmp_path / "data.tgz", "data.tgz is damaged")
+
+
+@pytest.mark.parametrize("ending", ["tar", "tar.gz", "tar.bz2", "tar.xz"])
+def test_an_archive_cut_anywhere(ending, tmp_path):
+    with tarfile.open(tmp_path / f"data.{ending}", "w:" + ending[4:]) as archive:
+        for number in range(3):
+            info, text = regular(f"{number}.txt")
+            archive.addfile(info, text)
+    whole = (tmp_path / f"data.{ending}").read_bytes()
+    lengths = (
+        [0, 1, 511, 512, 700, 1024, 2048, 3072] if ending == "tar" else [1, 5, 20, len(whole) // 2, len(whole) - 1]
+    )
+    for length in lengths:
+        (tmp_path / f"{length}").mkdir()
+        (tmp_path / f"{length}/data.{ending}").write_bytes(whole[:length])
+        refused(tmp_path / f"{length}/data.{ending}", "is damaged")
+    extract(tmp_path / f"data.{ending}", tmp_path / "whole")
+    assert len(list((tmp_path / "whole").iterdir())) == 3
 
 
 def test_what_is_there_already_stays(tmp_path):

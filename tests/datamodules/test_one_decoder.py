@@ -1,0 +1,88 @@
+"""Same file, same tensor, in training, validation, test and prediction; a loading process that dies names its file."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from datamodules.datasets import create_datamodule
+from datamodules.loader import ImageLoader, process_options
+from datamodules.pictures import Pictures
+from datamodules.preprocessing import Preprocessing
+from datamodules.reading import dead_processes_named, noted
+from gcp.errors import DataError
+from tests.datamodules import fabricate
+
+TRANSFORMS = ("imagenet224", "cub448", "fgvc448", "cars448", "small32")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder for training and testing with a picture of each awkward kind in both."""
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the orientation: a quarter turn
+    for part in ("train", "test"):
+        folder = tmp_path / part / "odd"
+        folder.mkdir(parents=True)
+        image.save(folder / "turned.jpg", exif=turned)
+        Image.fromarray(noise[..., 0].astype(np.uint16) * 257).save(folder / "deep.png")
+        image.convert("CMYK").save(folder / "cmyk.jpg")
+        image.convert("RGBA").save(folder / "alpha.png")
+        image.convert("P").save(folder / "palette.gif")
+        fabricate.picture(tmp_path / part / "plain/plain.jpg", 0)
+    return tmp_path
+
+
+@pytest.mark.parametrize("backend", ["torchvision", "pil"])
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_a_file_is_the_same_tensor_in_every_mode(pictures, transform, backend):
+    data = create_datamodule("folder", root=str(pictures), transform=transform, decode_backend=backend, image_size=40)
+    data.setup()
+    stored = Preprocessing(**data.preprocessing.plain())  # as from a checkpoint
+    for part in (data.splits.val, data.splits.test):
+        records = part.source.records
+        predicted = Pictures([record.path for record in records], stored, backend)
+        assert len(records) == 6
+        for position in range(len(records)):
+            assert torch.equal(predicted[position].images[0], part[position][0]), records[position].path
+    train, test = data.splits.train.source, data.splits.test.source
+    for position in range(6):  # what training crops at random and mirrors is the same image
+        assert torch.equal(train[position][0], test[position][0])
+    deep = next(test[position][0] for position in range(6) if test.records[position].path.name == "deep.png")
+    assert len(deep.unique()) > 200  # not clipped to white
+
+
+class Deadly(Dataset):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, position):
+        with noted(Path(f"picture{position}.png")):
+            if position == 5:
+                os.kill(os.getpid(), signal.SIGSEGV)
+        return position
+
+
+def test_a_loading_process_that_dies_names_what_it_was_reading():
+    loader = ImageLoader(Deadly(), 1, **process_options(2))
+    with (
+        pytest.raises(DataError, match=r"a loading process ended .* while it was reading picture5\.png; replace"),
+        dead_processes_named(),
+    ):
+        list(loader)
+
+
+def test_other_errors_stay_what_they_are():
+    for text in ("DataLoader worker (pid 1) is killed by signal: Terminated. ", "something else"):
+        with pytest.raises(RuntimeError, match=text[:10]) as caught, dead_processes_named():
+            raise RuntimeError(text)
+        assert type(caught.value) is RuntimeError
