@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from torch import Tensor
 
 from gcp.autocast import without_autocast
@@ -12,9 +10,9 @@ from gcp.features import flat_features
 from gcp.methods import METHODS, MethodInfo, SpectralOptions
 from gcp.options import make_options
 from gcp.registry import resolve
-from gcp.spectral.function import CovarianceFunction, SpectralMethod
+from gcp.spectral.function import CovarianceFunction
 from gcp.spectral.maps import SpectralMap, SquareRoot
-from gcp.spectral.parameter import with_parameter
+from gcp.spectral.method import SpectralMethod
 
 
 def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None, **options: object) -> SpectralMethod:
@@ -79,11 +77,5 @@ def decomposed_root(features: Tensor, method: SpectralMethod) -> tuple[Tensor, T
     flat = flat_features(features)
     method.options.check_channels(flat.shape[1])
     with without_autocast(features):
-        parameter = method.function.parameter
-        if parameter is not None:
-            method = dataclasses.replace(method, function=method.function.frozen())
-        Z, U, eigenvalues, _ = CovarianceFunction.apply(flat, method)
-        if parameter is not None:
-            seen = method.spectrum(eigenvalues.detach(), flat.shape[-2], flat.shape[-1])
-            Z = with_parameter(Z, U, seen, method, parameter)
+        Z, U, eigenvalues, _ = CovarianceFunction.apply(flat, method.parameter, method)
     return Z, U.detach(), eigenvalues.detach()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from gcp.autocast import without_autocast
 from gcp.errors import DtypeError, ShapeError
+from gcp.reverse_mode import ReverseMode
 
 
 def flat_features(features: Tensor, positions: int = 2) -> Tensor:
@@ -77,6 +80,34 @@ def centred(flat: Tensor) -> Tensor:
     return torch.where(size <= root * unresolved, 0, deviation / root)
 
 
+def power_of_two(magnitude: Tensor) -> Tensor:
+    """The power of two below ``magnitude``, elementwise, without history; 1 where that is 0 or not finite.
+
+    Dividing by it changes no digit of any number, and what was too large or small to square no longer is.
+    """
+    magnitude = magnitude.detach()
+    usable = (magnitude > 0) & magnitude.isfinite()
+    limit = math.floor(math.log2(torch.finfo(magnitude.dtype).max)) - 1
+    return torch.where(usable, magnitude, 1).log2().floor().clamp(-limit, limit).exp2()
+
+
+def largest_entry(tensor: Tensor) -> Tensor:
+    """max |t| over the last two dimensions, (..., 1, 1)."""
+    size: Tensor = torch.linalg.vector_norm(tensor.detach(), torch.inf, dim=(-2, -1), keepdim=True)
+    return size
+
+
+def scaling_as_features(function: Callable[[Tensor], Tensor], flat: Tensor) -> Tensor:
+    """``function(flat)``, of a function that scales as its argument does, in units in which squares are finite.
+
+    Args:
+        function: from (B, C, N) to (B, n, n), with f(s x) = s f(x) for s > 0.
+        flat: (B, C, N).
+    """
+    unit = power_of_two(largest_entry(flat))
+    return function(flat / unit) * unit
+
+
 def symmetric(matrix: Tensor) -> Tensor:
     """sym(G) = (G + G^T)/2: (..., n, n) to (..., n, n)."""
     return (matrix + matrix.mT) / 2
@@ -88,7 +119,7 @@ def second_moment(flat: Tensor) -> Tensor:
     return moment
 
 
-class SecondMoment(torch.autograd.Function):
+class SecondMoment(ReverseMode):
     """M = X X^T; dL/dX = 2 sym(dL/dM) X."""
 
     generate_vmap_rule = True

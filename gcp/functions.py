@@ -12,15 +12,15 @@ from torch import Tensor
 from gcp.autocast import without_autocast
 from gcp.covariance import covariance_root, spectral_method
 from gcp.errors import DomainError, OptionError
-from gcp.features import check_matrix
+from gcp.features import check_matrix, largest_entry, power_of_two
 from gcp.spectral.decomposition import finite_samples
-from gcp.spectral.function import SpectralMethod
 from gcp.spectral.maps import SpectralMap, as_map, map_options
 from gcp.spectral.maps.lookup import Pair
 from gcp.spectral.matrix import MatrixFunction
-from gcp.spectral.parameter import with_parameter
+from gcp.spectral.method import SpectralMethod
 from gcp.spectral.samples import sample_list
 
+COMFORTABLE = 2.0**10  # roots of matrices that need no other units, whatever the type
 FunctionLike = str | SpectralMap | Pair
 
 
@@ -69,21 +69,26 @@ def spectral_function(
 def matrix_function(matrix: Tensor, method: SpectralMethod, check_symmetric: bool = False) -> Tensor:
     """`spectral_function` with a method from `prepare`."""
     check_matrix(matrix)
-    if matrix.is_meta:  # a shape and a history, which is all there is to know
+    method.options.check_channels(matrix.shape[-1])
+    if matrix.is_meta or not matrix.numel():  # a shape and a history, which is all there is to know
         return (matrix + matrix.mT) / 2
     batch = matrix.reshape(-1, *matrix.shape[-2:])
-    size = batch.shape[-1]
-    method.options.check_channels(size)
-    batch = finite_samples(batch, method.options.nonfinite == "zero", "matrix")
+    if method.options.nonfinite == "zero":
+        batch = finite_samples(batch, zero=True)
     if check_symmetric:
         _check_symmetric(batch)
     with without_autocast(matrix):
-        parameter = method.function.parameter
-        method = dataclasses.replace(method, function=method.function.frozen(), of_matrix=True)
-        Z, U, eigenvalues = MatrixFunction.apply(batch, method)
-        if parameter is not None:
-            seen = method.spectrum(eigenvalues, size, size)
-            Z = with_parameter(Z, U, seen, method, parameter)
+        parameter = method.parameter
+        method = dataclasses.replace(method, of_matrix=True)
+        degree = method.at(parameter).degree
+        if degree is None:
+            Z, _, _ = MatrixFunction.apply(batch, parameter, method, None)
+        else:
+            root = power_of_two(largest_entry(batch).sqrt())
+            root = torch.where((root > COMFORTABLE) | (root < 1 / COMFORTABLE), root, 1)
+            unit = root * root
+            Z, _, _ = MatrixFunction.apply(batch / unit, parameter, method, unit)
+            Z = Z * root ** (2 * degree)
     result: Tensor = Z.reshape(matrix.shape)
     return result
 

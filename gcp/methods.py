@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from gcp.errors import OptionError
 from gcp.options import Options, check_options, option
@@ -61,7 +61,13 @@ class CovarianceOptions(Options):
 
 @dataclass(frozen=True)
 class SpectralOptions(CovarianceOptions):
-    """Options every spectral method has."""
+    """Options every spectral method has.
+
+    Attributes:
+        scale_free: whether the kernel weighs pairs of eigenvalues by their ratio alone.
+    """
+
+    scale_free: ClassVar[bool] = True
 
     precision: str = option(
         "mixed",
@@ -88,6 +94,8 @@ class SpectralOptions(CovarianceOptions):
 @dataclass(frozen=True)
 class TruncOptions(SpectralOptions):
     """Options of `trunc`."""
+
+    scale_free = False
 
     limit: float = option(1e10, "largest |1/(lam_i - lam_j)|, in units of 1/eigenvalue", above=0)
 

@@ -14,4 +14,4 @@ def pade(spectrum: Spectrum, options: SpectralOptions) -> Loewner:
     larger = spectrum.larger
     ratio = spectrum.smaller.div_(larger)
     quotient = ratio.neg_().add_(1).mul_(larger).reciprocal_().copysign_(spectrum.gap)
-    return Loewner(spectrum.settle(quotient.mul_(spectrum.value_gap())))
+    return Loewner(spectrum.settle(spectrum.value_gap().mul_(quotient)))

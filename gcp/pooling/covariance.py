@@ -10,8 +10,8 @@ from torch import Tensor
 from gcp.covariance import covariance_root, spectral_method
 from gcp.methods import KernelOptions, MethodInfo, SpectralOptions
 from gcp.pooling.matrix import MatrixPooling
-from gcp.spectral.function import SpectralMethod
 from gcp.spectral.maps import SpectralMap
+from gcp.spectral.method import SpectralMethod
 
 
 class CovariancePooling(MatrixPooling):

@@ -10,34 +10,42 @@ from torch import Tensor
 
 from gcp.autocast import without_autocast
 from gcp.covariance import covariance_root, decomposed_root
+from gcp.errors import DerivativeError
 from gcp.features import centred, flat_features, working
 from gcp.methods import MethodInfo, SEBOptions
 from gcp.pooling.covariance import function_method
 from gcp.pooling.matrix import MatrixPooling
+from gcp.reverse_mode import ReverseMode
 from gcp.spectral.maps import ExpNeg, SquareRoot
+from gcp.spectral.maps.base import RegularisedMap
 
 
 @dataclass(frozen=True)
-class AmplifiedRoot(SquareRoot):
+class AmplifiedRoot(RegularisedMap):
     """f(lam) = sqrt(lam) (1 + exp(-lam)): small eigenvalues twice their root, large ones as they are."""
 
     name = "amplified_sqrt"
 
+    @property
+    def at_zero(self) -> float:
+        """0."""
+        return 0.0
+
     def value(self, eigenvalues: Tensor) -> Tensor:
         """sqrt(lam) (1 + exp(-lam))."""
-        return super().value(eigenvalues) * (1 + ExpNeg().value(eigenvalues))
+        return eigenvalues.sqrt() * (1 + ExpNeg().value(eigenvalues))
 
     def derivative(self, eigenvalues: Tensor) -> Tensor:
         """(1 + exp(-lam))/(2 sqrt(lam)) - sqrt(lam) exp(-lam); infinite at 0."""
         decay = ExpNeg().value(eigenvalues)
-        return super().derivative(eigenvalues) * (1 + decay) - super().value(eigenvalues) * decay
+        return SquareRoot().derivative(eigenvalues) * (1 + decay) - eigenvalues.sqrt() * decay
 
     def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
         """By the product rule, with f = g h: g[a, b] (h(a) + h(b))/2 + (g(a) + g(b))/2 h[a, b]."""
         decay = ExpNeg()
         mean_decay = (decay.value(a) + decay.value(b)) / 2
-        mean_root = (super().value(a) + super().value(b)) / 2
-        return super().divided_difference(a, b) * (1 + mean_decay) + mean_root * decay.divided_difference(a, b)
+        mean_root = (a.sqrt() + b.sqrt()) / 2
+        return SquareRoot().divided_difference(a, b) * (1 + mean_decay) + mean_root * decay.divided_difference(a, b)
 
 
 class SEBPooling(MatrixPooling):
@@ -71,11 +79,8 @@ class SEBPooling(MatrixPooling):
         return covariance_root(flat / scale, self.method) * scale
 
 
-class BranchNorm(torch.autograd.Function):
-    """|Q exp(-Q^2)| from the eigenpairs of Q^2, as a function of Q: its gradient is U diag(...) U^T.
-
-    Q = U diag(q) U^T and n^2 = sum q^2 exp(-2 q^2), so dn/dQ = U diag(q (1 - 2 q^2) exp(-2 q^2)/n) U^T.
-    """
+class BranchNorm(ReverseMode):
+    """|Q exp(-Q^2)| from the eigenpairs of Q^2, as a function of Q; its gradient is `BranchNormGradient`."""
 
     generate_vmap_rule = True
 
@@ -90,12 +95,33 @@ class BranchNorm(torch.autograd.Function):
         ctx.save_for_backward(*inputs[1:], output)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         """dL/dQ (B, C, C)."""
-        U, eigenvalues, norm = ctx.saved_tensors
+        return BranchNormGradient.apply(grad, *ctx.saved_tensors), None, None
+
+
+class BranchNormGradient(ReverseMode):
+    """dL/dQ = dL/dn U diag(q (1 - 2 q^2) exp(-2 q^2)/n) U^T, from Q = U diag(q) U^T and n^2 = sum q^2 exp(-2 q^2).
+
+    The norm is differentiable by Q: that is how a second derivative gets here, and is refused.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad: Tensor, U: Tensor, eigenvalues: Tensor, norm: Tensor) -> Tensor:
+        """(B, C, C) from dL/dn (B,), U (B, C, n), the squares of Q's eigenvalues (B, n), n (B,)."""
         with without_autocast(U):
             slope = eigenvalues.sqrt() * (1 - 2 * eigenvalues) * (-2 * eigenvalues).exp()
             weight = torch.where(norm == 0, 0, grad / norm)
             weighted: Tensor = (U * (slope * weight.unsqueeze(-1)).to(U.dtype).unsqueeze(-2)) @ U.mT
-        return weighted.to(grad.dtype), None, None
+        return weighted.to(grad.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Nothing to keep."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        """Not available."""
+        raise DerivativeError("second derivatives of seb are not implemented")

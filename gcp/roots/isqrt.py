@@ -9,10 +9,11 @@ from torch import Tensor
 
 from gcp.autocast import without_autocast
 from gcp.features import symmetric
+from gcp.reverse_mode import ReverseMode
 from gcp.roots.newton_schulz import inverse_root, with_tangent
 
 
-class NewtonSchulzRoot(torch.autograd.Function):
+class NewtonSchulzRoot(ReverseMode):
     """sqrt(t) p(P/t) of P = Xc Xc^T, t = tr(P), p the polynomial of the coupled iteration (arXiv 1712.01034).
 
     p has no constant term, p(K) = K q(K), so p(P) = Xc q(Xc^T Xc) Xc^T and the iteration runs on N x N matrices when

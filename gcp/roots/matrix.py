@@ -15,6 +15,7 @@ from gcp.features import check_matrix, symmetric, working
 from gcp.methods import METHODS, RootOptions
 from gcp.options import make_options
 from gcp.registry import resolve
+from gcp.reverse_mode import ReverseMode
 from gcp.roots.equation import lyapunov_solution
 
 APPROXIMANTS = {"mpa": "gcp.roots.pade:pade", "mtp": "gcp.roots.taylor:taylor"}
@@ -61,7 +62,7 @@ def root_method(name: str, inverse: bool, options: dict[str, Any]) -> Root:
     return Root(resolve(APPROXIMANTS[name]), built, inverse)
 
 
-class MatrixRoot(torch.autograd.Function):
+class MatrixRoot(ReverseMode):
     """B = P^(1/2) or P^(-1/2); dL/dP is `MatrixRootGradient`, which needs B alone."""
 
     generate_vmap_rule = True
@@ -89,7 +90,7 @@ class MatrixRoot(torch.autograd.Function):
         return MatrixRootGradient.apply(grad, *ctx.saved_tensors, ctx.root), None
 
 
-class MatrixRootGradient(torch.autograd.Function):
+class MatrixRootGradient(ReverseMode):
     """dL/dP = X with B X + X B = sym(dL/dB) for B = P^(1/2), and -B^2 X B^2 with the same X for B = P^(-1/2).
 
     The gradient of the exact root at the approximated one; what the approximant's own error would add is left out.

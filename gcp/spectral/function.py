@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -11,57 +9,11 @@ from torch import Tensor
 
 from gcp.autocast import without_autocast
 from gcp.errors import DerivativeError
-from gcp.kernels.loewner import Loewner, Spectrum
-from gcp.kernels.lyapunov import lyapunov
-from gcp.methods import SpectralOptions
-from gcp.spectral.decomposition import factorise, shifted, spectrum
-from gcp.spectral.maps import SpectralMap, SquareRoot
-
-
-@dataclass(frozen=True)
-class SpectralMethod:
-    """A method ready to be applied: its kernel, its options and the map f.
-
-    ``of_matrix``: applied to a matrix, not to features, so that eigenvalues are what the decomposition resolves even
-    in float32.
-    """
-
-    kernel: Callable[[Spectrum, Any], Loewner]
-    keep: Callable[[Spectrum, Any], Tensor] | None
-    options: SpectralOptions
-    function: SpectralMap
-    of_matrix: bool = False
-
-    @property
-    def twice_differentiable(self) -> bool:
-        """Whether the gradient's own gradient is implemented."""
-        return self.kernel is lyapunov and isinstance(self.function, SquareRoot) and self.function.eps == 0
-
-    def spectrum(self, eigenvalues: Tensor, channels: int, positions: int) -> Spectrum:
-        """What kernels see of the eigenvalues (B, n)."""
-        squared = self.of_matrix or self.options.precision != "float32"
-        return spectrum(eigenvalues, channels, positions, self.function, squared)
-
-    def values(self, eigenvalues: Tensor, channels: int, positions: int) -> Tensor:
-        """f(lam), of eigenvalues the method drops f(null); (B, n + 1) for eigenvalues (B, n), the null space last."""
-        values = self.function.value(shifted(eigenvalues, channels, self.function))
-        if self.keep is None:
-            return values
-        kept = self.keep(self.spectrum(eigenvalues, channels, positions), self.options)
-        return torch.where(kept, values, values[..., -1:])
-
-    def loewner(self, eigenvalues: Tensor, channels: int, positions: int) -> Loewner:
-        """The kernel, with the gradient through the trace that a relative shift is made of."""
-        spectrum = self.spectrum(eigenvalues, channels, positions)
-        kernel = self.kernel(spectrum, self.options)
-        if self.function.eps == 0 or not self.function.relative:
-            return kernel
-        slopes = kernel.matrix.diagonal(dim1=-2, dim2=-1)
-        if self.keep is not None:
-            # What is dropped is f(shift): it has no gradient of its own, but the shift has one.
-            at_null = self.function.derivative(spectrum.null)
-            slopes = torch.where(self.keep(spectrum, self.options), slopes, at_null)
-        return kernel.with_shift(slopes, self.function.eps, channels)
+from gcp.kernels.loewner import Loewner
+from gcp.reverse_mode import ReverseMode
+from gcp.spectral.decomposition import factorise
+from gcp.spectral.method import SpectralMethod
+from gcp.spectral.parameter import ParameterSlope
 
 
 class FactoredKernel(NamedTuple):
@@ -80,7 +32,7 @@ class FactoredKernel(NamedTuple):
     loewner: Loewner
 
 
-class CovarianceFunction(torch.autograd.Function):
+class CovarianceFunction(ReverseMode):
     """Z = f(covariance of x), whose gradient is `CovarianceGradient`.
 
     The factors U, lam and V of the centred features Xc = U diag(sqrt lam) V^T are outputs as well, saved for the
@@ -92,8 +44,9 @@ class CovarianceFunction(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, method: SpectralMethod) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Z (B, C, C), then U, lam, V of `factorise`; x is (B, C, N)."""
+    def forward(x: Tensor, parameter: Tensor | None, method: SpectralMethod) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Z (B, C, C), then U, lam, V of `factorise`; x is (B, C, N), ``parameter`` that of the method's map."""
+        method = method.at(parameter)
         U, eigenvalues, V = factorise(x, method.options)
         channels = U.shape[-2]
         values = method.values(eigenvalues, channels, V.shape[-2])
@@ -106,29 +59,34 @@ class CovarianceFunction(torch.autograd.Function):
         return Z.to(x.dtype), U, eigenvalues, V
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, SpectralMethod], output: tuple[Tensor, ...]) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Tensor | None, SpectralMethod], output: tuple[Tensor, ...]
+    ) -> None:
         """Keep the factors: (B, C, n) and (B, N, n), nothing C x C when N < C."""
-        x, ctx.method = inputs
+        x, parameter, ctx.method = inputs
         ctx.dtype = x.dtype
-        ctx.save_for_backward(*output[1:])
+        ctx.save_for_backward(*output[1:], parameter)
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(
         ctx: Any, grad: Tensor | None, dU: Tensor | None, _: Tensor | None, dV: Tensor | None
-    ) -> tuple[Tensor | None, None]:
-        """dL/dx (B, C, N) from dL/dZ (B, C, C) and, in a second derivative, a cotangent of Xc."""
-        U, eigenvalues, V = ctx.saved_tensors
+    ) -> tuple[Tensor | None, Tensor | None, None]:
+        """dL/dx (B, C, N) from dL/dZ (B, C, C) and, in a second derivative, a cotangent of Xc; dL/dparameter."""
+        U, eigenvalues, V, parameter = ctx.saved_tensors
         total: Tensor | None = None
+        slope: Tensor | None = None
         if grad is not None:
-            total = CovarianceGradient.apply(grad, U, eigenvalues, V, ctx.method).to(ctx.dtype)
+            total = CovarianceGradient.apply(grad, U, eigenvalues, V, parameter, ctx.method).to(ctx.dtype)
+            if parameter is not None and ctx.needs_input_grad[1]:
+                slope = ParameterSlope.apply(grad, U, eigenvalues, parameter, V.shape[-2], ctx.method)
         if dU is not None and dV is not None:
             through_gradient = ((dU @ V.mT + U @ dV.mT) / V.shape[-2] ** 0.5).to(ctx.dtype)
             total = through_gradient if total is None else total + through_gradient
-        return total, None
+        return total, slope, None
 
 
-class CovarianceGradient(torch.autograd.Function):
+class CovarianceGradient(ReverseMode):
     """dL/dx from dL/dZ, by the kernel of the method.
 
     The covariance P = Xc Xc^T is never differentiated on its own: with Xc = U diag(sqrt lam) V^T and
@@ -144,8 +102,11 @@ class CovarianceGradient(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(grad: Tensor, U: Tensor, eigenvalues: Tensor, V: Tensor, method: SpectralMethod) -> Tensor:
+    def forward(
+        grad: Tensor, U: Tensor, eigenvalues: Tensor, V: Tensor, parameter: Tensor | None, method: SpectralMethod
+    ) -> Tensor:
         """dL/dx (B, C, N), in the dtype of U; ``grad`` is (B, C, C)."""
+        method = method.at(parameter)
         positions = V.shape[-2]
         with without_autocast(U):
             kernel = _kernel(method, eigenvalues, U, V)
@@ -175,11 +136,12 @@ class CovarianceGradient(torch.autograd.Function):
                 "second derivatives exist for the method 'lyapunov' with the square root only; use it, or do not "
                 "differentiate the gradient of this layer"
             )
-        dG, dU, dV = CovarianceHessian.apply(cotangent, *ctx.saved_tensors, ctx.method)
-        return dG, dU, None, dV, None
+        grad, U, eigenvalues, V, _ = ctx.saved_tensors
+        dG, dU, dV = CovarianceHessian.apply(cotangent, grad, U, eigenvalues, V, ctx.method)
+        return dG, dU, None, dV, None, None
 
 
-class CovarianceHessian(torch.autograd.Function):
+class CovarianceHessian(ReverseMode):
     """Gradient of <w, dL/dx> with respect to dL/dZ and x, where dL/dx = 2 S Xc and Z S + S Z = sym(G) (lyapunov).
 
     Write X for Xc and lyap(R) for the solution of Z H + H Z = R. With H = lyap(w X^T + X w^T), the derivative of Z in

@@ -9,62 +9,99 @@ from torch import Tensor
 
 from gcp.autocast import without_autocast
 from gcp.errors import DerivativeError, DomainError
+from gcp.reverse_mode import ReverseMode
 from gcp.spectral import lapack
-from gcp.spectral.decomposition import rounding_floor
-from gcp.spectral.function import SpectralMethod
+from gcp.spectral.decomposition import finite_samples
 from gcp.spectral.maps import SpectralMap
+from gcp.spectral.method import SpectralMethod
+from gcp.spectral.parameter import ParameterSlope
 from gcp.spectral.samples import sample_list
 
 
-class MatrixFunction(torch.autograd.Function):
+class MatrixFunction(ReverseMode):
     """Z = U diag(f(lam)) U^T of P = U diag(lam) U^T, a matrix's symmetric part; its gradient is `MatrixGradient`."""
 
     @staticmethod
-    def forward(matrix: Tensor, method: SpectralMethod) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        matrix: Tensor, parameter: Tensor | None, method: SpectralMethod, unit: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Z (B, n, n), then eigenvectors (B, n, n) and eigenvalues (B, n).
 
         The latter two are kept for the backward and nobody differentiates them; that they could be is what lets
         `MatrixGradient` notice, and refuse, a second derivative.
+
+        Args:
+            matrix: (B, n, n).
+            parameter: that of the method's map, or none.
+            method: the method.
+            unit: (B, 1, 1), what the matrices were divided by, or none.
+
+        Raises:
+            NonFiniteError, DomainError, DecompositionError: as `spectral_function`.
         """
+        method = method.at(parameter)
         size = matrix.shape[-1]
+        finite_samples(matrix, zero=False, what="matrix")
         working = matrix.to(torch.float32 if method.options.precision == "float32" else torch.float64)
-        eigenvalues, U = eigenpairs((working + working.mT) / 2, method.function, torch.finfo(matrix.dtype).eps)
+        eps = max(torch.finfo(kind).eps for kind in (matrix.dtype, working.dtype))
+        # Halved before they are added: twice the largest number is none.
+        eigenvalues, U = eigenpairs(working / 2 + working.mT / 2, method.function, eps, unit)
         values = method.values(eigenvalues, size, size)[..., :-1]
         finite = values.isfinite().all(-1)
         if not finite.all():
             samples = sample_list(~finite)
             raise DomainError(f"{method.function.name} is not finite at an eigenvalue of matrix {samples[0]}", samples)
+        check_range(values, method, matrix.dtype, unit)
         mixed = method.options.precision == "mixed"
         U = U.to(torch.promote_types(matrix.dtype, torch.float32) if mixed else working.dtype)
         Z = (U * values.to(U.dtype).unsqueeze(-2)) @ U.mT
         return Z.to(matrix.dtype), U, eigenvalues
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, SpectralMethod], output: tuple[Tensor, ...]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep the eigenpairs."""
-        _, U, eigenvalues = output
-        ctx.method = inputs[1]
-        ctx.save_for_backward(U, eigenvalues)
+        _, parameter, ctx.method, _ = inputs
+        ctx.save_for_backward(*output[1:], parameter)
         ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, None]:
-        """dL/dP (B, n, n) from dL/dZ (B, n, n)."""
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        """One call after the other: what is checked is data, which no generated rule may look into."""
+        results = []
+        for index in range(info.batch_size):
+            one = [
+                value if dim is None else value.select(dim, index) for value, dim in zip(inputs, in_dims, strict=True)
+            ]
+            results.append(MatrixFunction.apply(*one))
+        return tuple(torch.stack(parts) for parts in zip(*results, strict=True)), (0, 0, 0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        """dL/dP (B, n, n) and dL/dparameter from dL/dZ (B, n, n)."""
         if grad is None:
-            return None, None
-        return MatrixGradient.apply(grad, *ctx.saved_tensors, ctx.method), None
+            return None, None, None, None
+        saved = U, _, parameter = ctx.saved_tensors
+        slope = None
+        if parameter is not None and ctx.needs_input_grad[1]:
+            slope = ParameterSlope.apply(grad, *saved, U.shape[-1], ctx.method)
+        return MatrixGradient.apply(grad, *saved, ctx.method), slope, None, None
 
 
-class MatrixGradient(torch.autograd.Function):
+class MatrixGradient(ReverseMode):
     """dL/dP from dL/dZ, by the kernel of the method.
 
     With G = dL/dZ and c the trace coefficient of `Loewner`, dL/dP = U (L o (U^T sym(G) U)) U^T + c I, which is
     symmetric, hence also the gradient of the matrix whose symmetric part was taken.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(grad: Tensor, U: Tensor, eigenvalues: Tensor, method: SpectralMethod) -> Tensor:
+    def forward(
+        grad: Tensor, U: Tensor, eigenvalues: Tensor, parameter: Tensor | None, method: SpectralMethod
+    ) -> Tensor:
         """dL/dP (B, n, n), in the dtype of ``grad`` (B, n, n)."""
+        method = method.at(parameter)
         size = U.shape[-1]
         with without_autocast(U):
             loewner = method.loewner(eigenvalues, size, size)
@@ -86,44 +123,86 @@ class MatrixGradient(torch.autograd.Function):
         raise DerivativeError("second derivatives of a spectral function of a matrix are not implemented")
 
 
-def eigenpairs(matrix: Tensor, function: SpectralMap, precision: float) -> tuple[Tensor, Tensor]:
+def eigenpairs(matrix: Tensor, function: SpectralMap, eps: float, unit: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Eigenvalues (B, n), descending in magnitude, and eigenvectors (B, n, n) of symmetric matrices (B, n, n).
 
-    For a function that lives on lam >= 0, null eigenvalues are exactly 0: those the decomposition cannot tell from 0,
-    and negative ones that storing the matrix in its own dtype explains.
+    Where f or its slope is infinite at 0, or f lives on lam >= 0, null eigenvalues are exactly 0: those of either sign
+    that storing and computing the matrix in its own dtype explains. A negative one beyond that floor, but within what
+    long sums leave, shows how much they left: positive ones of that size are null, too.
 
     Args:
         matrix: (B, n, n), symmetric, in the dtype to decompose in.
         function: the map to be applied; decides which eigenvalues are admitted.
-        precision: unit roundoff of the dtype the matrix came in.
+        eps: unit roundoff of the dtype the matrix came in, or is decomposed in if that is coarser.
+        unit: (B, 1, 1), what the matrices were divided by, for messages.
 
     Raises:
         DomainError: a negative eigenvalue, or a null one where the function is infinite; names the matrices.
         DecompositionError: a matrix that cannot be decomposed in any way.
     """
     eigenvalues, vectors = lapack.eigh(matrix)
-    if not function.nonnegative:
+    if function.nonnegative:
+        eigenvalues, vectors = eigenvalues.flip(-1), vectors.flip(-1)
+    else:
         order = eigenvalues.abs().argsort(dim=-1, descending=True, stable=True)
-        return eigenvalues.gather(-1, order), vectors.gather(-1, order.unsqueeze(-2).expand_as(vectors))
-    eigenvalues, vectors = eigenvalues.flip(-1), vectors.flip(-1)
-    size = matrix.shape[-1]
-    largest = eigenvalues[..., :1].abs().maximum(eigenvalues[..., -1:].abs())
-    # Rounding each entry perturbs the matrix by at most eps sqrt(n) |P|; sums of products round a few times more. The
-    # cap keeps half-precision matrices honest.
-    negative = (eigenvalues < -min(16 * size**0.5 * precision, 0.1) * largest).any(-1)
-    if negative.any():
-        samples = sample_list(negative)
-        least = f"{float(eigenvalues[samples[0], -1]):.3g}"
-        raise DomainError(
-            f"{function.name} needs positive semi-definite matrices; matrix {samples[0]} has the eigenvalue {least}",
-            samples,
-        )
-    present = eigenvalues > rounding_floor(eigenvalues, size, size)
+        eigenvalues = eigenvalues.gather(-1, order)
+        vectors = vectors.gather(-1, order.unsqueeze(-2).expand_as(vectors))
+        if not function.singular_at_zero:
+            return eigenvalues, vectors
+    floor = null_floor(eigenvalues, eps)
+    if function.nonnegative:
+        least = eigenvalues[..., -1:]
+        # Sums of products round a few times more than the floor allows for. The cap keeps half precision honest.
+        rounding = min(16 * matrix.shape[-1] ** 0.5 * eps, 0.1) * eigenvalues.abs().amax(-1, keepdim=True)
+        negative = (least < -floor.maximum(rounding)).any(-1)
+        if negative.any():
+            samples = sample_list(negative)
+            scale = 1 if unit is None else unit[samples[0]].item()
+            raise DomainError(
+                f"{function.name} needs positive semi-definite matrices; matrix {samples[0]} has the eigenvalue "
+                f"{least[samples[0]].item() * scale:.3g}",
+                samples,
+            )
+        floor = floor.maximum(-least)
+    present = eigenvalues.abs() > floor
     if not function.finite_at_zero and not present.all():
         samples = sample_list(~present.all(-1))
+        remedy = "; set eps, for instance eps=1e-5" if function.nonnegative else ""
         raise DomainError(
-            f"{function.name} is infinite at 0 and matrix {samples[0]} is singular to working precision; "
-            "set eps, for instance eps=1e-5",
+            f"{function.name} is infinite at 0 and matrix {samples[0]} is singular to the precision of its type"
+            + remedy,
             samples,
         )
     return torch.where(present, eigenvalues, 0), vectors
+
+
+def null_floor(eigenvalues: Tensor, eps: float) -> Tensor:
+    """Magnitude up to which an eigenvalue may be the rounding of a null one, (B, 1), from all of them (B, n).
+
+    n eps |lam|_max covers sums of products, which are made in float32 at least, and storing them; storing in half
+    precision changes each entry by eps, the matrix by eps |P|_F at most.
+    """
+    largest = eigenvalues.abs().amax(-1, keepdim=True)
+    summed = eigenvalues.shape[-1] * min(eps, torch.finfo(torch.float32).eps) * largest
+    relative = eigenvalues / torch.where(largest == 0, 1, largest)
+    return summed.maximum(eps * largest * torch.linalg.vector_norm(relative, dim=-1, keepdim=True))
+
+
+def check_range(values: Tensor, method: SpectralMethod, dtype: torch.dtype, unit: Tensor | None) -> None:
+    """Raise DomainError if a result's largest value (B, n) overflows ``dtype``, or vanishes where f scales with P."""
+    largest, range_ = values.abs().amax(-1), torch.finfo(dtype)
+    degree = method.degree
+    if unit is not None and degree is not None:
+        largest = largest.double() * unit.flatten().double() ** degree
+    outside = largest > range_.max
+    if degree is not None:
+        outside = outside | ((largest < range_.tiny) & (values != 0).any(-1))
+    if outside.any():
+        samples = sample_list(outside)
+        kind = str(dtype).removeprefix("torch.")
+        raise DomainError(
+            f"{method.function.name} of matrix {samples[0]} is out of the range of {kind}, {range_.tiny:.2g} to "
+            f"{range_.max:.2g}: its largest eigenvalue would be {float(largest[samples[0]]):.3g}; scale the matrix"
+            + ("" if dtype == torch.float64 else ", or use float64"),
+            samples,
+        )

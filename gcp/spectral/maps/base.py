@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,12 +23,19 @@ class SpectralMap(ABC):
         nonnegative: whether f lives on lam >= 0 only, so that matrices must be positive semi-definite.
         eps: how far the eigenvalues are moved away from 0 before f sees them; 0: not at all.
         relative: whether eps is in units of the matrix's own mean eigenvalue.
+        twice_differentiable: whether `CovarianceHessian` is the second derivative of this very map. A map declares it
+            itself: a subclass, whose f is another, starts without.
     """
 
     name: ClassVar[str]
+    twice_differentiable: ClassVar[bool] = False
     nonnegative: bool = False
     eps: float = 0.0
     relative: bool = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.twice_differentiable = vars(cls).get("twice_differentiable", False)
 
     @property
     @abstractmethod
@@ -49,16 +56,16 @@ class SpectralMap(ABC):
 
     @property
     def parameter(self) -> Tensor | None:
-        """The scalar tensor that f depends on and that wants a gradient, or none."""
+        """The scalar tensor that f depends on, or none."""
         return None
 
     def parameter_derivative(self, eigenvalues: Tensor) -> Tensor:
         """df(lam)/dparameter, elementwise; only for maps that have a parameter."""
         raise NotImplementedError(f"{self.name} has no parameter")
 
-    def frozen(self) -> SpectralMap:
-        """This map with its parameter's present value, for a backward that may run after the parameter has moved."""
-        return self
+    def with_parameter(self, parameter: Tensor) -> SpectralMap:
+        """This map with another value of its parameter; only for maps that have one."""
+        raise NotImplementedError(f"{self.name} has no parameter")
 
     @property
     def finite_at_zero(self) -> bool:
@@ -69,6 +76,17 @@ class SpectralMap(ABC):
     def vanishes_at_zero(self) -> bool:
         """Whether null eigenvalues stay null, so that f(P) has the rank of P."""
         return self.eps == 0 and self.at_zero == 0
+
+    @property
+    def degree(self) -> float | Tensor | None:
+        """d of f(c lam) = c^d f(lam) for all c > 0, or none where f does not scale so."""
+        return None
+
+    @property
+    def singular_at_zero(self) -> bool:
+        """Whether f or its slope is infinite at 0."""
+        slope = self.derivative(torch.zeros(1, dtype=torch.float64))
+        return not (math.isfinite(self.at_zero) and bool(slope.isfinite()))
 
     def shift(self, eigenvalues: Tensor, channels: int) -> Tensor | None:
         """What is added to the eigenvalues (..., n) of a matrix of size ``channels``: (..., 1), or none."""
@@ -104,6 +122,16 @@ class RegularisedMap(SpectralMap):
         check_type("relative", self.relative, bool)
         if not (self.eps >= 0 and math.isfinite(self.eps)):
             raise OptionError(f"eps must be at least 0 and finite, got {self.eps}")
+
+    @property
+    def degree(self) -> float | Tensor | None:
+        """That of `pure_degree`, unless the shift does not scale."""
+        return self.pure_degree if self.eps == 0 or self.relative else None
+
+    @property
+    def pure_degree(self) -> float | Tensor | None:
+        """`degree` of f without the shift."""
+        return None
 
 
 MAPS: Registry[type[SpectralMap]] = Registry("spectral function")

@@ -19,6 +19,11 @@ class InverseSquareRoot(RegularisedMap):
         """Infinite."""
         return inf
 
+    @property
+    def pure_degree(self) -> float:
+        """-1/2."""
+        return -0.5
+
     def value(self, eigenvalues: Tensor) -> Tensor:
         """1/sqrt(lam)."""
         return eigenvalues.rsqrt()

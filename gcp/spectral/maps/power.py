@@ -51,14 +51,12 @@ class Power(RegularisedMap):
 
     @property
     def parameter(self) -> Tensor | None:
-        """Alpha, if it requires a gradient."""
-        return self.alpha if isinstance(self.alpha, Tensor) and self.alpha.requires_grad else None
+        """Alpha, if it is a tensor."""
+        return self.alpha if isinstance(self.alpha, Tensor) else None
 
-    def frozen(self) -> Power:
-        """The same power with a copy of alpha, which an optimiser's step does not change."""
-        if isinstance(self.alpha, Tensor):
-            return dataclasses.replace(self, alpha=self.alpha.detach().clone())
-        return self
+    def with_parameter(self, parameter: Tensor) -> Power:
+        """The same power with that exponent."""
+        return dataclasses.replace(self, alpha=parameter)
 
     @property
     def at_zero(self) -> float:
@@ -67,6 +65,11 @@ class Power(RegularisedMap):
             return 0.0
         alpha = float(self.exponent)
         return 0.0 if alpha > 0 else 1.0 if alpha == 0 else math.inf
+
+    @property
+    def pure_degree(self) -> float | Tensor:
+        """Alpha, with its history."""
+        return self.alpha
 
     def value(self, eigenvalues: Tensor) -> Tensor:
         """lam^alpha."""

@@ -12,11 +12,17 @@ class SquareRoot(RegularisedMap):
     """f(lam) = sqrt(lam)."""
 
     name = "sqrt"
+    twice_differentiable = True
 
     @property
     def at_zero(self) -> float:
         """0."""
         return 0.0
+
+    @property
+    def pure_degree(self) -> float:
+        """1/2."""
+        return 0.5
 
     def value(self, eigenvalues: Tensor) -> Tensor:
         """sqrt(lam)."""

@@ -1,0 +1,81 @@
+"""A spectral method, ready to be applied."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcp.kernels.loewner import Loewner, Spectrum
+from gcp.kernels.lyapunov import lyapunov
+from gcp.methods import SpectralOptions
+from gcp.spectral.decomposition import shifted, spectrum
+from gcp.spectral.maps import SpectralMap
+
+
+@dataclass(frozen=True)
+class SpectralMethod:
+    """A method ready to be applied: its kernel, its options and the map f.
+
+    ``of_matrix``: applied to a matrix, not to features, so that eigenvalues are what the decomposition resolves even
+    in float32.
+    """
+
+    kernel: Callable[[Spectrum, Any], Loewner]
+    keep: Callable[[Spectrum, Any], Tensor] | None
+    options: SpectralOptions
+    function: SpectralMap
+    of_matrix: bool = False
+
+    @property
+    def twice_differentiable(self) -> bool:
+        """Whether the gradient's own gradient is implemented: `CovarianceHessian` knows the exact kernel alone."""
+        exact = self.kernel is lyapunov and self.keep is None
+        return exact and self.function.twice_differentiable and self.function.eps == 0
+
+    @property
+    def degree(self) -> float | Tensor | None:
+        """d of f(c P) = c^d f(P), in value and gradient, or none where f or the kernel does not scale so."""
+        return self.function.degree if self.options.scale_free else None
+
+    @property
+    def parameter(self) -> Tensor | None:
+        """A copy of the map's parameter, or none: an optimiser may step between forward and backward."""
+        parameter = self.function.parameter
+        return None if parameter is None else parameter.clone()
+
+    def at(self, parameter: Tensor | None) -> SpectralMethod:
+        """This method with that value of its map's parameter; without one, as it is."""
+        if parameter is None:
+            return self
+        return dataclasses.replace(self, function=self.function.with_parameter(parameter))
+
+    def spectrum(self, eigenvalues: Tensor, channels: int, positions: int) -> Spectrum:
+        """What kernels see of the eigenvalues (B, n)."""
+        squared = self.of_matrix or self.options.precision != "float32"
+        return spectrum(eigenvalues, channels, positions, self.function, squared)
+
+    def values(self, eigenvalues: Tensor, channels: int, positions: int) -> Tensor:
+        """f(lam), of eigenvalues the method drops f(null); (B, n + 1) for eigenvalues (B, n), the null space last."""
+        values = self.function.value(shifted(eigenvalues, channels, self.function))
+        if self.keep is None:
+            return values
+        kept = self.keep(self.spectrum(eigenvalues, channels, positions), self.options)
+        return torch.where(kept, values, values[..., -1:])
+
+    def loewner(self, eigenvalues: Tensor, channels: int, positions: int) -> Loewner:
+        """The kernel, with the gradient through the trace that a relative shift is made of."""
+        spectrum = self.spectrum(eigenvalues, channels, positions)
+        kernel = self.kernel(spectrum, self.options)
+        if self.function.eps == 0 or not self.function.relative:
+            return kernel
+        slopes = kernel.matrix.diagonal(dim1=-2, dim2=-1)
+        if self.keep is not None:
+            # What is dropped is f(shift): it has no gradient of its own, but the shift has one.
+            at_null = self.function.derivative(spectrum.null)
+            slopes = torch.where(self.keep(spectrum, self.options), slopes, at_null)
+        return kernel.with_shift(slopes, self.function.eps, channels)
