@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.reading import Board
 from datamodules.sampler import EpochSampler
+from datamodules.signals import obey_parent, shielded
 from gcp.errors import GCPError
 
 
@@ -22,6 +23,7 @@ def process_options(processes: int) -> dict[str, Any]:
 
 
 def _begin(board: Board, number: int) -> None:
+    obey_parent()
     board.enter(number)
     if int(os.environ.get("PL_SEED_WORKERS", 0)):  # Lightning would have this called where nothing else is
         pl_worker_init_function(number)
@@ -32,7 +34,9 @@ class ImageLoader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         try:
-            yield from super().__iter__()
+            with shielded():
+                batches = super().__iter__()
+            yield from batches
         except GCPError as error:
             kind = type(error)
             raise kind(str(error).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip()) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from gcp.errors import CheckpointError
 from lightning_modules.checkpoint_names import LAST, PREVIOUS
 
 
@@ -33,6 +35,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             _keep(target, target.with_name(PREVIOUS))
         os.replace(partial, target)
         _sync(target.parent)
+
+
+def check_whole(path: Path) -> None:
+    """Compare what a checkpoint holds with the checksums written with it; torch does not when it reads.
+
+    Raises CheckpointError: damaged. Files that are no zip archives have no checksums.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(f"{path} is no readable checkpoint ({error}); the file is damaged") from None
+    if damaged is not None:
+        raise CheckpointError(f"{path} is no readable checkpoint ({damaged} has another checksum); the file is damaged")
 
 
 def _keep(file: Path, name: Path) -> None:

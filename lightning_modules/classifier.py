@@ -164,6 +164,12 @@ class Classifier(pl.LightningModule):
         self.log_dict(accuracy, on_step=False, on_epoch=True, prog_bar=True)
         return loss, logits
 
+    def log_epoch(self, stage: str) -> None:
+        """Log the averages of what the metrics of ``stage`` have seen, at the end of an epoch without a step."""
+        for name, shown in ((f"{stage}/loss_epoch", True), (f"{stage}/loss", False)):  # the names a step gives it
+            self.log(name, self.mean_loss[f"{stage}_"], on_step=False, on_epoch=True, prog_bar=shown, logger=shown)
+        self.log_dict(self.accuracy[f"{stage}_"], on_step=False, on_epoch=True, prog_bar=True)
+
     def _logits(self, images: Tensor) -> Tensor:
         """(B, num_classes) from (B, 3, H, W), or from K views of each image, (B, K, 3, H, W), averaged."""
         if images.dim() == 4:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -11,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from gcp.errors import GCPError
+from lightning_modules.checkpoint_names import to_resume
 from lightning_modules.distributed.ranks import is_main_process
+from lightning_modules.interruption import SIGNALS, Interrupted
 from lightning_modules.summary import Summary
 
 TRACEBACK = "error.txt"
@@ -31,27 +32,41 @@ class InterruptedRunError(GCPError):
 
 @contextmanager
 def job(directory: Path, **facts: Any) -> Iterator[Summary]:
-    """Write the summary at the start, and at the end ``ok`` or ``failed`` with the reason; close what stays open.
+    """Write the summary at the start, and at the end how it ended; close what stays open.
 
     Args:
         directory: the run directory.
         facts: what is known at the start: mode, method, backbone, dataset, seed.
+
+    Raises:
+        InterruptedRunError: Ctrl-C or SIGTERM, with a sentence that says how to go on.
     """
     summary = Summary(directory, write=is_main_process(), **facts)
-    on_interrupt = signal.getsignal(signal.SIGINT)
     exit_code = 1
     try:
-        yield summary
-        summary.ok()
+        with SIGNALS.heard():
+            yield summary
+            summary.ok()
         exit_code = 0
+    except Interrupted as stop:
+        sentence = f"{stop}{_how_to_go_on(directory, facts['mode'])}"
+        summary.interrupted(sentence)
+        raise InterruptedRunError(sentence, 128 + stop.signum) from None
     except BaseException as error:
         summary.failed(error)
         if isinstance(error, Exception) and not isinstance(error, GCPError):  # no sentence: the place says more
             (directory / TRACEBACK).write_text(traceback.format_exc())
         raise
     finally:
-        signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves Ctrl-C ignored after an interruption
         if "wandb" in sys.modules:
             from lightning_modules.loggers.wandb import close
 
             close(exit_code)
+
+
+def _how_to_go_on(directory: Path, mode: str) -> str:
+    if mode != "fit":
+        return "; nothing is lost: start it again with the same command"
+    if not to_resume(directory):
+        return ", before there was a checkpoint; start again with the same command"
+    return f"; go on with: python run.py ckpt_path=last hydra.run.dir={directory}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from gcp.backbones.registry import BACKBONES
 from gcp.checkpoints.reading import read_file
 from gcp.errors import CheckpointError
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint
-from lightning_modules.checkpoint_names import BEST, FOLDER, LAST, PREVIOUS
+from lightning_modules.checkpoint_files import check_whole
+from lightning_modules.checkpoint_names import BEST, FIRST, FOLDER, LAST, PREVIOUS, RESUME, STAGES, to_resume
 from lightning_modules.distributed.ranks import is_main_process
 from lightning_modules.run import Run
 from lightning_modules.switching import as_saved
@@ -27,13 +29,35 @@ OWN = (
     "ckpt_triangle",
     "ckpt_classifier",
     "plugins",
-    "threads",
     "logger",
     "export",
     "sweep",
     "analysis",
     "path",
 )
+# What may be changed when training goes on without changing what comes of it, or is asked for to change just that.
+FREE = (
+    *OWN,
+    "data.root",
+    "data.download",
+    "data.check",
+    "data.num_workers",
+    "data.pin_memory",
+    "data.eval_batch_size",
+    "callbacks.checkpoint_every_n_steps",
+    "callbacks.spectrum_every_n_steps",
+    "callbacks.smoothness_every_n_steps",
+    "callbacks.progress_bar",
+    "callbacks.log_learning_rate",
+    "callbacks.confusion_matrix",
+    "trainer.max_epochs",
+    "trainer.requeue",
+    "trainer.limit_test_batches",
+    "trainer.log_every_n_steps",
+    "second_stage.epochs",
+)
+# What the second of two stages has of its own, by the name it has in a run of one stage.
+SECOND = {"trainer.max_epochs": "second_stage.epochs", "backbone.frozen": "second_stage.frozen"}
 
 
 def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path = Path("outputs")) -> Run:
@@ -43,7 +67,7 @@ def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path 
     """
     training = run.config["mode"] == "fit"
     path = find(run.config["ckpt_path"], run.directory, directory_given, outputs, prefer_best=not training)
-    path, contents = _readable(path)
+    path, contents = readable(path)
     if not _is_ours(contents):
         config = without_pretrained({**run.config, "ckpt_path": str(path)})
         return Run(run.directory, config, 0 if training else None, published=True)
@@ -51,22 +75,47 @@ def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path 
         raise CheckpointError(
             f"ckpt_triangle and ckpt_classifier are for published checkpoints; {path} was written by run.py"
         )
-    stored = contents[ConfigInCheckpoint.KEY]
     if not training:
-        stored = as_saved(stored, contents)
+        config = merge(run.config, as_saved(contents[ConfigInCheckpoint.KEY], contents), explicit, training)
+        return Run(run.directory, {**config, "ckpt_path": str(path)}, None)
+    stages = contents.get(STAGES)
+    stage = None if stages is None else int(stages["stage"])
+    if stage == 1 and run.directory.resolve() == path.resolve().parent.parent:
+        raise CheckpointError(
+            f"{run.directory} holds the first of two stages; go on with the whole run: "
+            f"hydra.run.dir={run.directory.parent}"
+        )
+    for name in SECOND if stage == 2 else ():
+        if name in explicit:
+            raise CheckpointError(f"{path} is of the second of two stages; set {SECOND[name]} instead of {name}")
+    stored = contents[ConfigInCheckpoint.KEY] if stages is None else stages["config"]
     config = merge(run.config, stored, explicit, training)
-    return Run(run.directory, {**config, "ckpt_path": str(path)}, contents["global_step"] if training else None)
+    changed = _changes(run.config, stored, [name for name in explicit if not _is_in(name, FREE)])
+    if changed and is_main_process():
+        print(
+            f"going on with other options than so far: {', '.join(changed)}; the weights will differ from those of a "
+            "run that has them throughout",
+            file=sys.stderr,
+        )
+    return going_on(dataclasses.replace(run, config=config, stage=stage), path, contents)
 
 
-def _readable(path: Path) -> tuple[Path, Any]:
+def going_on(run: Run, path: Path, contents: Mapping[str, Any]) -> Run:
+    """``run`` as it trains on from the checkpoint of ours at ``path``, which holds ``contents``."""
+    rows = contents.get(RESUME, {}).get("rows")
+    config = {**run.config, "ckpt_path": str(path)}
+    return dataclasses.replace(run, config=config, steps_done=contents["global_step"], rows_done=rows, published=False)
+
+
+def readable(path: Path) -> tuple[Path, Any]:
     """The file and what is in it; for a ``last.ckpt`` that is damaged, the one before it."""
     try:
-        return path, read_file(path)
+        return path, _read_whole(path)
     except CheckpointError as error:
         previous = path.with_name(PREVIOUS)
         if path.name != LAST or not previous.exists():
             raise
-        contents = read_file(previous)
+        contents = _read_whole(previous)
         if is_main_process():
             print(f"{error}; going on from the one before it, {previous}", file=sys.stderr)
         return previous, contents
@@ -87,14 +136,23 @@ def find(path: str, directory: Path, directory_given: bool, outputs: Path, prefe
     """
     if path == "last":
         root = directory if directory_given else outputs
-        found = sorted(root.glob(f"**/{FOLDER}/{LAST}"), key=lambda file: file.stat().st_mtime)
-        if not found:
-            raise CheckpointError(f"ckpt_path=last found no {FOLDER}/{LAST} under {root}; give the path of one")
-        return found[-1]
+        own = to_resume(root)
+        if own:
+            return own[0]
+        files = [file for name in (LAST, PREVIOUS) for file in root.glob(f"**/{FOLDER}/{name}")]
+        if not files:
+            raise CheckpointError(
+                f"ckpt_path=last found no {FOLDER}/{LAST} under {root}; give the path of one, or start again without "
+                "ckpt_path"
+            )
+        newest = max(files, key=lambda file: (file.stat().st_mtime, file.name == LAST)).parent.parent
+        return to_resume(newest.parent if newest.name == FIRST else newest)[0]
     chosen = Path(path)
     if chosen.is_dir():
         names = (BEST, LAST, PREVIOUS) if prefer_best else (LAST, PREVIOUS, BEST)
         files = [chosen / FOLDER / name for name in names if (chosen / FOLDER / name).exists()]
+        if not prefer_best:
+            files = [*to_resume(chosen), *files]
         if not files:
             raise CheckpointError(f"the run directory {chosen} holds no {FOLDER}/{names[0]}; give another ckpt_path")
         return files[0]
@@ -107,9 +165,9 @@ def read(path: Path) -> dict[str, Any]:
     """The contents of one of our checkpoints; runs no code from it.
 
     Raises:
-        CheckpointError: not readable, or written by something else.
+        CheckpointError: not readable, damaged, or written by something else.
     """
-    checkpoint: dict[str, Any] = read_file(path)
+    checkpoint: dict[str, Any] = _read_whole(path)
     if not _is_ours(checkpoint):
         found = ", ".join(map(str, list(checkpoint)[:5])) if isinstance(checkpoint, dict) else type(checkpoint).__name__
         raise CheckpointError(f"{path} was not written by run.py: it holds no configuration but {found}")
@@ -129,16 +187,12 @@ def merge(config: Mapping[str, Any], stored: Mapping[str, Any], explicit: list[s
         CheckpointError: an override contradicts the checkpoint; lists both values.
     """
     guarded = NETWORK + TRAINING if training else NETWORK
-    clashes = [
-        f"{name}={_at(config, name)} (checkpoint: {_at(stored, name)})"
-        for name in explicit
-        if any(name == guard or name.startswith(f"{guard}.") for guard in guarded)
-        and _at(config, name) != _at(stored, name)
-    ]
+    clashes = _changes(config, stored, [name for name in explicit if _is_in(name, guarded)])
     if clashes:
         raise CheckpointError(f"the checkpoint is of another run than asked for: {', '.join(clashes)}; leave these out")
     merged: dict[str, Any] = copy.deepcopy(dict(stored))
-    for name in [*explicit, *OWN]:
+    own = OWN if training else (*OWN, "threads")  # on which the bits of the weights depend
+    for name in [*explicit, *own]:
         *sections, key = name.split(".")
         target = merged
         for section in sections:
@@ -155,6 +209,26 @@ def without_pretrained(config: dict[str, Any]) -> dict[str, Any]:
     if backbone.get("hidden") is None:
         backbone["hidden"] = list(BACKBONES.get(backbone["name"]).default_hidden(backbone["weights"]))
     return {**config, "backbone": {**backbone, "weights": None}}
+
+
+def _changes(config: Mapping[str, Any], stored: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Those of the ``names`` that have another value, with both."""
+    return [
+        f"{name}={_at(config, name)} (checkpoint: {_at(stored, name)})"
+        for name in names
+        if _at(config, name) != _at(stored, name)
+    ]
+
+
+def _is_in(name: str, sections: Iterable[str]) -> bool:
+    return any(name == section or name.startswith(f"{section}.") for section in sections)
+
+
+def _read_whole(path: Path) -> Any:
+    """What is in the file. Raises CheckpointError, also if a single bit of it has changed since it was written."""
+    contents = read_file(path)
+    check_whole(path)
+    return contents
 
 
 def _is_ours(contents: object) -> bool:

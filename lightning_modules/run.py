@@ -18,11 +18,17 @@ class Run:
         sweep: name of the sweep it is a job of.
         initial: checkpoint of an earlier stage, whose weights training starts from.
         steps_done: optimizer steps behind the checkpoint it goes on from; 0: a new run, none: nothing is trained.
+        rows_done: rows of metrics.csv behind it, if it was written inside an epoch.
+        stage: of a run of two stages, 1 or 2, that of the checkpoint, or of this run if it is one of them.
+        stages: configuration of the run of two stages that this one is a stage of.
     """
 
     directory: Path
     config: dict[str, Any]
     steps_done: int | None = 0
+    rows_done: int | None = None
+    stage: int | None = None
+    stages: dict[str, Any] | None = None
     published: bool = False
     initial: Path | None = None
     sweep: str | None = None

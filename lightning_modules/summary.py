@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 FILE = "summary.json"
-RUNNING, OK, FAILED = "running", "ok", "failed"
+RUNNING, OK, FAILED, INTERRUPTED = "running", "ok", "failed", "interrupted"
 
 
 class Summary:
-    """The summary of a run, on disk from the first moment: ``running``, then ``ok`` or ``failed`` with the reason.
+    """The summary of a run, on disk from the first moment: ``running``, then ``ok``, or ``failed`` or ``interrupted``
+    with a sentence.
 
     A run that is killed stays ``running``.
 
@@ -58,6 +59,10 @@ class Summary:
         """The run ended with an error."""
         text = str(error) or type(error).__name__
         self.update(status=FAILED, error=text, ended=_now())
+
+    def interrupted(self, sentence: str) -> None:
+        """The run was stopped from outside."""
+        self.update(status=INTERRUPTED, error=sentence, ended=_now())
 
     def _write(self) -> None:
         if not self.write:

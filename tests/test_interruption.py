@@ -31,7 +31,7 @@ def test_an_interrupted_run_can_go_on(cli, tmp_path, sent, code):
     assert "go on with: python run.py ckpt_path=last hydra.run.dir=" in text
     assert "Traceback" not in text
     summary = json.loads((tmp_path / "run/summary.json").read_text())
-    assert summary["status"] == "failed"
+    assert summary["status"] == "interrupted"
     assert "interrupted in epoch" in summary["error"]
     assert summary["epochs"] >= 1
     outcome = cli("ckpt_path=last", "hydra.run.dir=run", f"trainer.max_epochs={summary['epochs'] + 2}")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from lightning_modules.callbacks.stopping import step_is_whole
+from lightning_modules.checkpoint_names import BEST, STAGES
+from lightning_modules.distributed.ranks import is_main_process
+from lightning_modules.interruption import Interrupted
+from lightning_modules.run import Run
 from lightning_modules.settings.callbacks import CallbackOptions
 
 
 def best_checkpoint(directory: Path, options: CallbackOptions) -> ModelCheckpoint:
     """Keeps ``best.ckpt`` by the monitored metric."""
-    return ModelCheckpoint(
+    return BestCheckpoint(
         directory,
         filename="best",
         monitor=options.monitor,
@@ -28,6 +33,24 @@ def last_checkpoints(directory: Path, options: CallbackOptions) -> list[ModelChe
     """Keep ``last.ckpt`` up to date: after every epoch, and as often inside one as the options say."""
     steps = options.checkpoint_every_n_steps
     return [LastCheckpoint(directory)] + ([] if steps is None else [LastCheckpoint(directory, steps)])
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps ``best.ckpt``; a run that goes on in another directory, or a moved one, takes its best with it."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        earlier, own = state_dict["best_model_path"], Path(str(self.dirpath)) / BEST
+        if earlier and state_dict["dirpath"] != self.dirpath:
+            if not Path(earlier).exists() and not own.exists():
+                return  # the run is without its best from here; the next epoch is the best it has
+            if Path(earlier).exists() and is_main_process():
+                own.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(earlier, own)
+            scores = {str(own): score for score in state_dict["best_k_models"].values()}
+            paths = dict.fromkeys(("best_model_path", "kth_best_model_path"), str(own))
+            state_dict = {**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath}
+        super().load_state_dict(state_dict)
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -50,10 +73,16 @@ class LastCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
 
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save every so many steps, never with gradients accumulated for the next step, which would be lost."""
+        if step_is_whole(trainer, batch_idx):
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Save when a person or the scheduler stops the run; Ctrl-C is not in step with other processes."""
-        alone = trainer.world_size == 1
-        if isinstance(exception, SIGTERMException) or (alone and isinstance(exception, KeyboardInterrupt)):
+        """Save when a person or the scheduler stops the run, all of its processes in the same place."""
+        if isinstance(exception, Interrupted) and exception.orderly:
             super().on_exception(trainer, pl_module, exception)
 
 
@@ -61,20 +90,23 @@ class ConfigInCheckpoint(Callback):
     """Writes what the other modes need into each checkpoint.
 
     Args:
-        config: the run's resolved configuration, from which ``mode=test`` rebuilds the network.
+        run: its resolved configuration, from which ``mode=test`` rebuilds the network, and that of the run of two
+            stages it is part of, with which that run goes on.
         preprocessing: `Preprocessing.plain` of the dataset, with which ``mode=predict`` reads pictures; none: unknown.
     """
 
     KEY = "config"
     PREPROCESSING = "preprocessing"
 
-    def __init__(self, config: dict[str, Any], preprocessing: dict[str, Any] | None = None) -> None:
-        self.config = config
+    def __init__(self, run: Run, preprocessing: dict[str, Any] | None = None) -> None:
+        self.run = run
         self.preprocessing = preprocessing
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add them."""
-        checkpoint[self.KEY] = self.config
+        checkpoint[self.KEY] = self.run.config
+        if self.run.stages is not None:
+            checkpoint[STAGES] = {"config": self.run.stages, "stage": self.run.stage}
         checkpoint[self.PREPROCESSING] = self.preprocessing

@@ -23,11 +23,17 @@ class History(Callback):
         if not trainer.sanity_checking and "val/acc1" in trainer.callback_metrics:
             self.accuracies[trainer.current_epoch] = float(trainer.callback_metrics["val/acc1"])
 
-    def facts(self, best: int | None) -> dict[str, Any]:
-        """What the summary says of the last epoch and of epoch ``best``, whose checkpoint was kept."""
+    def facts(self, best: int | None, monitor: str) -> dict[str, Any]:
+        """What the summary says of the last epoch and of epoch ``best``, whose checkpoint was kept.
+
+        ``val/acc1`` is that of the best epoch, or of the last one if another metric, ``monitor``, decides.
+        """
+        final = self.accuracies[max(self.accuracies)] if self.accuracies else None
+        at_best = None if best is None else self.accuracies.get(best)
         return {
-            "final/val/acc1": self.accuracies[max(self.accuracies)] if self.accuracies else None,
-            "best/val/acc1": None if best is None else self.accuracies.get(best),
+            "val/acc1": at_best if monitor == "val/acc1" else final,
+            "final/val/acc1": final,
+            "best/val/acc1": at_best,
             "best/epoch": best,
         }
 

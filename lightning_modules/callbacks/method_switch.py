@@ -62,6 +62,7 @@ class MethodSwitch(Callback):
         self.due = due_epoch(options, module.hparams["schedule"])
         self.switched: dict[str, Any] | None = None
         self._measured: dict[str, Any] = {"epoch": -1, "values": []}
+        self._heard: list[float] = []  # of the present batch, in this process
         self._hook: Any = None
         new_pooling(module.model, self.method)  # what is wrong with it shows before training
 
@@ -81,7 +82,7 @@ class MethodSwitch(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Switch if it is time."""
         epoch = trainer.current_epoch
-        condition = self._median(epoch - 1, pl_module)
+        condition = self._median(epoch - 1)
         if condition is not None:
             _log(trainer, {"switch/condition": condition})
         if self.switched is not None:
@@ -110,7 +111,14 @@ class MethodSwitch(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stop measuring: evaluation and other batches cost nothing."""
+        if self._hook is None:
+            return
         self._remove_hook()
+        values = torch.tensor(self._heard, dtype=torch.float64, device=pl_module.device)
+        self._heard = []
+        gathered = pl_module.all_gather(values)  # each process, and each checkpoint, has the values of all
+        assert isinstance(gathered, Tensor)
+        self._measured["values"] += gathered.flatten().tolist()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Leave no hook behind."""
@@ -133,16 +141,13 @@ class MethodSwitch(Callback):
         self.switched, self._measured = state_dict["switched"], state_dict["measured"]
 
     def _measure(self, pooling: nn.Module, inputs: tuple[Tensor]) -> None:
-        self._measured["values"] += condition_number(inputs[0][:SAMPLES]).tolist()
+        self._heard += condition_number(inputs[0][:SAMPLES]).tolist()
 
-    def _median(self, epoch: int, pl_module: pl.LightningModule) -> float | None:
+    def _median(self, epoch: int) -> float | None:
         """Median over the devices of what was measured in ``epoch``; none if nothing was."""
         if self._measured["epoch"] != epoch:
             return None
-        values = torch.tensor(self._measured["values"], dtype=torch.float64, device=pl_module.device)
-        gathered = pl_module.all_gather(values)
-        assert isinstance(gathered, Tensor)
-        median = gathered.nanmedian().item()
+        median = torch.tensor(self._measured["values"], dtype=torch.float64).nanmedian().item()
         return None if median != median else median
 
     def _remove_hook(self) -> None:

@@ -1,4 +1,4 @@
-"""Signals in runs of several processes, and Slurm's: heard at once, acted on by all processes after the same batch."""
+"""Stopping where the training can be resumed: all processes after the same step, and Slurm's requeueing."""
 
 from __future__ import annotations
 
@@ -10,61 +10,87 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import SLURMEnvironment
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lightning_modules.checkpoint_names import REQUEUED
+from lightning_modules.interruption import SIGNALS
 
 
 class StopTogether(Callback):
-    """Holds signals back until a training batch is done, then stops all processes, or queues the job again.
+    """Holds signals back during training and validation until all processes can stop in the same place.
 
-    Lightning's own handlers act in the process that was signalled, wherever it is: in the middle of a step, or while
-    the others wait in a collective operation. One process is left to Lightning, except for Slurm's requeue signal.
-
-    Attributes:
-        received: the signal that stopped the run; none before, and in the processes that were not signalled.
+    That is after an optimizer step, with no gradients accumulated for the next one, or after a batch of validation,
+    which is then done again from its start. Slurm's requeue signal has the job queued again in the same places.
     """
 
     def __init__(self) -> None:
-        self.received: int | None = None
         self._requeue: Callable[[int, FrameType | None], Any] | None = None
         self._requeue_signal: int | None = None
+        self._shared = 0  # batches of validation that every process has
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the signals over from Lightning, which gives them back to their owners at the end."""
+        """Hold signals back from here; take Slurm's over from Lightning, which gives it back at the end."""
         _remove_requeued(trainer)
-        if threading.current_thread() is not threading.main_thread():
-            return
-        if trainer.world_size > 1:
-            for each in (signal.SIGTERM, signal.SIGINT):
-                if signal.getsignal(each) is not signal.SIG_IGN:
-                    signal.signal(each, self._note)
+        SIGNALS.hold()
         environment = trainer._accelerator_connector.cluster_environment  # a strategy of one device has none
-        if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if in_main_thread and isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
             assert environment.requeue_signal is not None
             handler = signal.getsignal(environment.requeue_signal)
             assert callable(handler)
             self._requeue, self._requeue_signal = handler, environment.requeue_signal
-            signal.signal(environment.requeue_signal, self._note)
+            signal.signal(environment.requeue_signal, SIGNALS.note)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Act on a signal that any of the processes has received, if the batch ends a step."""
+        if step_is_whole(trainer, batch_idx):
+            self._act(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Agree on the number of batches that all processes have: they ask each other after each of these."""
+        self._shared = sum(int(number) for number in trainer.num_val_batches)
+        if trainer.world_size > 1:
+            numbers = pl_module.all_gather(torch.tensor(self._shared, device=pl_module.device))
+            assert isinstance(numbers, torch.Tensor)
+            self._shared = int(numbers.min())
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
         """Act on a signal that any of the processes has received."""
-        if self._requeue is not None and self._any(trainer, self.received == self._requeue_signal):
+        if batch_idx < self._shared and not trainer.sanity_checking:
+            self._act(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Signals act at once again."""
+        SIGNALS.release()
+
+    def _act(self, trainer: pl.Trainer) -> None:
+        where = f"in epoch {trainer.current_epoch} at step {trainer.global_step}"
+        if self._requeue is not None and self._any(trainer, SIGNALS.received == self._requeue_signal):
             self._requeue(int(self._requeue_signal or 0), None)  # Lightning's: writes a checkpoint, calls scontrol
             _remove_requeued(trainer)  # last.ckpt, written next, holds the same
-            raise SIGTERMException
-        if trainer.world_size > 1 and self._any(trainer, self.received is not None):
-            raise SIGTERMException
+            SIGNALS.stop(self._requeue_signal, where, orderly=True)
+        if self._any(trainer, SIGNALS.received is not None):
+            SIGNALS.stop(None, where, orderly=True)
 
     def _any(self, trainer: pl.Trainer, here: bool) -> bool:
-        return bool(trainer.strategy.reduce_boolean_decision(here, all=False))
+        return bool(trainer.strategy.reduce_boolean_decision(here, all=False)) if trainer.world_size > 1 else here
 
-    def _note(self, signum: int, frame: FrameType | None) -> None:
-        self.received = signum
+
+def step_is_whole(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether training batch ``batch_idx`` ends an optimizer step; gradients accumulated so far would be lost else."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
 
 
 def _remove_requeued(trainer: pl.Trainer) -> None:

@@ -30,6 +30,10 @@ class Throughput(Callback):
         """Training images per second; none before the first."""
         return self.images / self.seconds if self.seconds else None
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock; a run resumed inside an epoch does not start an epoch."""
+        self._since = perf_counter()
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._since = perf_counter()
@@ -55,12 +59,14 @@ class Throughput(Callback):
                 logger.log_metrics(metrics, step=max(trainer.global_step - 1, 0))
 
     def state_dict(self) -> dict[str, Any]:
-        """Images and seconds so far."""
-        return {"images": self.images, "seconds": self.seconds}
+        """Images and seconds so far, and those before the present epoch."""
+        return {"images": self.images, "seconds": self.seconds, "epoch": list(self._epoch)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self.images, self.seconds = state_dict["images"], state_dict["seconds"]
+        seconds, images = state_dict.get("epoch", (self.seconds, self.images))
+        self._epoch = (seconds, images)
 
     def _lap(self) -> None:
         now = perf_counter()

@@ -19,6 +19,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from gcp.errors import GCPError
+from lightning_modules.interruption import Interrupted
 from lightning_modules.run import Run
 
 PATIENCE = 20.0  # seconds the main process has to end by itself when another one has failed
@@ -50,7 +51,7 @@ def processes(trainer: pl.Trainer, run: Run, failed: Callable[[str], None]) -> I
     watch = _Watch(others, failed)
     try:
         yield
-    except (GCPError, KeyboardInterrupt, SystemExit):
+    except (GCPError, KeyboardInterrupt, SystemExit, Interrupted):
         watch.stop()
         raise
     except Exception as error:

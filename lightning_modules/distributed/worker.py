@@ -16,7 +16,7 @@ from typing import TextIO
 
 from datamodules.reading import dead_processes_named
 from gcp.errors import GCPError
-from lightning_modules.job import InterruptedRunError
+from lightning_modules.interruption import SIGNALS, Interrupted
 from lightning_modules.run import Run
 from lightning_modules.summary import Summary
 
@@ -33,9 +33,9 @@ def main() -> None:
     try:
         for name in run.config["plugins"]:
             import_module(name)
-        with dead_processes_named():
+        with SIGNALS.heard(held=True), dead_processes_named():  # held: the processes ask each other
             import_module(f"lightning_modules.modes.{run.config['mode']}").run(run, Summary(run.directory, write=False))
-    except InterruptedRunError:
+    except Interrupted:
         pass
     except GCPError as error:
         _end(report, str(error))

@@ -16,7 +16,7 @@ from lightning_modules.settings.loggers import CSVOptions
 
 def build(run: Run, options: CSVOptions) -> MetricsCSV:
     """The logger every run has."""
-    return MetricsCSV(run.directory, run.steps_done)
+    return MetricsCSV(run.directory, run.steps_done, run.rows_done)
 
 
 class MetricsCSV(CSVLogger):
@@ -25,28 +25,40 @@ class MetricsCSV(CSVLogger):
     Args:
         directory: the run directory.
         steps_done: rows of later steps belong to work that will be done again, and go; none: all rows stay.
+        rows_done: the rows beyond so many go instead, where steps do not tell: validation may be done again too.
     """
 
-    def __init__(self, directory: Path, steps_done: int | None = 0) -> None:
+    def __init__(self, directory: Path, steps_done: int | None = 0, rows_done: int | None = None) -> None:
         super().__init__(directory, name="", version="", flush_logs_every_n_steps=50)
         self.steps_done = steps_done
+        self.rows_done = rows_done
 
     @property
     @rank_zero_experiment
     def experiment(self) -> ExperimentWriter:
         """The writer, made when it is first needed."""
         if self._experiment is None:
-            self._experiment = _ContinuingWriter(Path(self.log_dir), self.steps_done)
+            self._experiment = _ContinuingWriter(Path(self.log_dir), self.steps_done, self.rows_done)
         return self._experiment
 
     def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
         """Write the rows up to here: a run that is killed goes on from the checkpoint, and must not lack them."""
         self.save()
 
+    def written_rows(self) -> int:
+        """Write the rows up to here; gives their number."""
+        self.save()
+        path = Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
+        if not path.exists():
+            return 0
+        with path.open(newline="") as file:
+            return sum(1 for _ in csv.DictReader(file))
+
 
 class _ContinuingWriter(ExperimentWriter):
-    def __init__(self, directory: Path, steps_done: int | None) -> None:
+    def __init__(self, directory: Path, steps_done: int | None, rows_done: int | None) -> None:
         self.steps_done = steps_done
+        self.rows_done = rows_done
         super().__init__(log_dir=str(directory))
         path = Path(self.metrics_file_path)
         if path.exists():
@@ -60,10 +72,15 @@ class _ContinuingWriter(ExperimentWriter):
             return
         with path.open(newline="") as file:
             reader = csv.DictReader(file)
-            rows = [row for row in reader if self.steps_done is None or int(row["step"]) < self.steps_done]
+            rows = [row for index, row in enumerate(reader) if self._stays(index, row)]
         path.unlink()
         if rows:
             with path.open("w", newline="") as file:
                 writer = csv.DictWriter(file, fieldnames=reader.fieldnames or [])
                 writer.writeheader()
                 writer.writerows(rows)
+
+    def _stays(self, index: int, row: dict[str, str]) -> bool:
+        if self.rows_done is not None:
+            return index < self.rows_done
+        return self.steps_done is None or int(row["step"]) < self.steps_done

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -120,9 +121,14 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
         )
     except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise OptionError(f"the trainer refuses its options: {error}") from error
+    trainer._signal_connector._sigterm_notifier_fn = _leave_to_us  # type: ignore[method-assign]
     if run.config["trainer"]["precision"] == "16-mixed" and isinstance(trainer.accelerator, CPUAccelerator):
         print("trainer.precision=16-mixed is bf16-mixed on a CPU, which has no mixed float16", file=sys.stderr)
     return trainer
+
+
+def _leave_to_us(signum: int, frame: FrameType | None) -> None:
+    """In place of Lightning's own handling of SIGTERM, which acts only where it was sent to: see `StopTogether`."""
 
 
 def build_loggers(run: Run) -> list[Logger]:

@@ -5,24 +5,24 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 from gcp.options import make_options
+from lightning_modules.checkpoint_names import BEST, FIRST, FOLDER, last_in
 from lightning_modules.distributed.ranks import is_main_process
+from lightning_modules.interruption import Interrupted
+from lightning_modules.restore import going_on, readable
 from lightning_modules.run import Run
 from lightning_modules.settings.second_stage import SecondStageOptions
 from lightning_modules.summary import OK, Summary, read_summary
-
-FIRST = "stage1"  # directory of the first stage within the run's
 
 
 def second_stage(run: Run, fit: Callable[[Run, Summary], None]) -> Run:
     """The run as its second stage, after the first has been trained; a run of one stage as it is.
 
-    The first stage is a run of its own in ``stage1/``. If it is finished there it is not done again, and if it was
-    interrupted it goes on, so that the same command in the same directory completes what is missing. A checkpoint of
-    either stage holds the configuration of that stage alone.
+    The first stage is a run of its own in ``stage1/``. If it is finished there it is not done again, and what was
+    interrupted goes on, so that the same command in the same directory completes what is missing. A checkpoint of
+    either stage holds the configuration of that stage, for what is done with its network, and that of the whole run,
+    for going on.
 
     Args:
         run: the run as it was asked for.
@@ -32,27 +32,41 @@ def second_stage(run: Run, fit: Callable[[Run, Summary], None]) -> Run:
     if options.epochs is None:
         return run
     directory = run.directory / FIRST
-    first = {**copy.deepcopy(run.config), "second_stage": {}}
-    if read_summary(directory).get("status") != OK:
-        _train(first, directory, run, fit)
-    second = copy.deepcopy(first)
-    second["trainer"]["max_epochs"] = options.epochs
-    second["backbone"]["frozen"] = options.frozen
-    second["data"]["batch_size"] = options.batch_size or second["data"]["batch_size"]
+    whole = {**run.config, "ckpt_path": None}
+    first = dataclasses.replace(
+        run, directory=directory, config={**run.config, "second_stage": {}}, stage=1, stages=whole
+    )
+    if run.stage != 2 and read_summary(directory).get("status") != OK:
+        _train(first, fit)
+    config = copy.deepcopy({**whole, "second_stage": {}})
+    config["trainer"]["max_epochs"] = options.epochs
+    config["backbone"]["frozen"] = options.frozen
+    config["data"]["batch_size"] = options.batch_size or config["data"]["batch_size"]
     for name in ("lr", "classifier_factor"):
-        second["optimizer"][name] = getattr(options, name) or second["optimizer"][name]
-    best = directory / "checkpoints" / "best.ckpt"
-    return dataclasses.replace(run, config=second, initial=best)
+        config["optimizer"][name] = getattr(options, name) or config["optimizer"][name]
+    second = dataclasses.replace(run, config=config, stage=2, stages=whole)
+    if run.stage == 2:
+        return dataclasses.replace(second, config={**config, "ckpt_path": run.config["ckpt_path"]})
+    return _left(second) or dataclasses.replace(
+        second, initial=directory / FOLDER / BEST, steps_done=0, rows_done=None, published=False
+    )
 
 
-def _train(config: dict[str, Any], directory: Path, run: Run, fit: Callable[[Run, Summary], None]) -> None:
+def _train(run: Run, fit: Callable[[Run, Summary], None]) -> None:
     facts = {"method": run.method, "backbone": run.backbone, "dataset": run.dataset, "seed": run.seed}
-    summary = Summary(directory, write=is_main_process(), mode="fit", **facts)
-    last = directory / "checkpoints" / "last.ckpt"
-    resumed = {**config, "ckpt_path": str(last)} if last.exists() else config
+    summary = Summary(run.directory, write=is_main_process(), mode="fit", **facts)
     try:
-        fit(Run(directory, resumed), summary)
+        fit(run if run.config["ckpt_path"] is not None else _left(run) or run, summary)
+    except Interrupted as stop:
+        summary.interrupted(f"{stop}; go on with the run in {run.directory.parent}")
+        raise
     except BaseException as error:
         summary.failed(error)
         raise
     summary.ok()
+
+
+def _left(run: Run) -> Run | None:
+    """The stage as it goes on from a checkpoint an earlier attempt left in its directory; none: there is none."""
+    last = last_in(run.directory)
+    return going_on(run, *readable(last[0])) if last else None

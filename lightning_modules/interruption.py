@@ -1,0 +1,100 @@
+"""Ctrl-C and SIGTERM, by one rule for every phase of a run. Free of torch.
+
+The first signal ends the run: at once, or, while training holds signals back, at the end of the step. A second Ctrl-C
+does not wait for that end. Whatever comes after that is ignored, so that nothing disturbs the winding up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(BaseException):
+    """A person or the scheduler stops the run; no `Exception`, which code on the way might take for a failure.
+
+    Attributes:
+        signum: the signal.
+        where: what it stopped: "in epoch 3 at step 120"; empty where nothing can be said.
+        orderly: whether the state of the training is that after a whole step, fit for a checkpoint.
+    """
+
+    def __init__(self, signum: int, where: str = "", orderly: bool = False) -> None:
+        super().__init__(f"interrupted {where}".strip())
+        self.signum = signum
+        self.where = where
+        self.orderly = orderly
+
+
+class Signals:
+    """What this process has been sent.
+
+    Attributes:
+        received: the first signal since they are `heard`; none before.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._held = False
+        self._over = False
+        self._owner = 0
+
+    @contextmanager
+    def heard(self, held: bool = False) -> Iterator[None]:
+        """Take SIGTERM and SIGINT over for the time of the block, in the main thread; not one that is ignored.
+
+        Args:
+            held: hold them back from the start: somebody else asks for `received`.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        self.received, self._held, self._over, self._owner = None, held, False, os.getpid()
+        before = {}
+        if threading.current_thread() is threading.main_thread():
+            for each in (signal.SIGTERM, signal.SIGINT):
+                if signal.getsignal(each) is not signal.SIG_IGN:
+                    before[each] = signal.signal(each, self.note)
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    def hold(self) -> None:
+        """From here on the caller looks at `received` and stops where it can."""
+        self._held = True
+
+    def release(self) -> None:
+        """Signals act at once again, one that was held back too. Raises Interrupted."""
+        self._held = False
+        if self.received is not None:
+            self.stop()
+
+    def stop(self, signum: int | None = None, where: str = "", orderly: bool = False) -> None:
+        """Raise Interrupted, once.
+
+        Args:
+            signum: for the exit code; none: what was received, or SIGTERM if another process received it.
+            where: see `Interrupted`.
+            orderly: see `Interrupted`.
+        """
+        if not self._over:
+            self._over = True
+            raise Interrupted(signum or self.received or signal.SIGTERM, where, orderly)
+
+    def note(self, signum: int, frame: FrameType | None = None) -> None:
+        """The signal handler."""
+        if os.getpid() != self._owner:  # a process forked off a moment ago, which has not its own handlers yet
+            return
+        impatient = self.received is not None and signum == signal.SIGINT
+        self.received = self.received or signum
+        if impatient or not self._held:
+            self.stop()
+
+
+SIGNALS = Signals()
