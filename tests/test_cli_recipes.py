@@ -79,8 +79,12 @@ def test_a_finished_first_stage_is_not_done_again(cli, tmp_path, summary_of):
     before = summary_of(tmp_path / "run/stage1")
     assert cli(*SMALL, *TWO, "hydra.run.dir=run").code == 0
     assert summary_of(tmp_path / "run/stage1") == before
-    outcome = cli("ckpt_path=run", "trainer.max_epochs=3", "hydra.run.dir=run", "callbacks.progress_bar=false")
+    outcome = cli("ckpt_path=run", "trainer.max_epochs=3", "hydra.run.dir=run")
+    assert outcome.code == 1
+    assert "set second_stage.epochs instead of trainer.max_epochs" in outcome.err
+    outcome = cli("ckpt_path=run", "second_stage.epochs=3", "hydra.run.dir=run", "callbacks.progress_bar=false")
     assert outcome.code == 0, outcome.err
+    assert summary_of(tmp_path / "run/stage1") == before
     assert summary_of(tmp_path / "run")["epochs"] == 3
 
 
