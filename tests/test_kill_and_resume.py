@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -57,12 +58,8 @@ TELLING = [
     ("first of two stages", "mid-batch", "kill"),
 ]
 CELLS = [
-    pytest.param(
-        name, point, how, id=f"{name}-{point}-{how}", marks=[] if (name, point, how) in TELLING else pytest.mark.slow
-    )
-    for name in RUNS
-    for point in POINTS
-    for how in CODES
+    pytest.param(*cell, id="-".join(cell), marks=[] if cell in TELLING else pytest.mark.slow)
+    for cell in product(RUNS, POINTS, CODES)
 ]
 
 

@@ -127,7 +127,6 @@ def _in_validation(trap: Trap) -> None:
 def _between(trap: Trap) -> None:
     """Between two stages; in a run of one, and in the second, between training and test."""
     if trap.armed:
-        _before(stages, "last_in", Trap(trap.how, armed=False))
         original = stages._train
 
         def train(*arguments: Any) -> None:
