@@ -105,6 +105,8 @@ def run_job(config: DictConfig, hydra_config: DictConfig) -> None:
         writes = is_main_process() and plain["mode"] != "report"
         if writes and (plain["mode"] == "fit" or not saved.exists()):
             OmegaConf.save(OmegaConf.create(run.config), saved)
+        if is_main_process():
+            print(f"run directory {directory}", flush=True)  # first of all: where to look while it goes on
         with torch_threads(run.config["threads"]):
             import_module(f"lightning_modules.modes.{plain['mode']}").run(run, summary)
 

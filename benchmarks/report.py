@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TIMES_FASTER = {"256x7x7": (30, 60), "256x13x13": (9, 15), "256x14x14": (7, 12), "256x28x28": (4.5, 7)}
 """Shape to the least ratio to the transcription: any method, newton. On the CPU, batch 8 (4 at 28x28), 32 no worse."""
@@ -13,10 +16,6 @@ WIDE = {"2048x14x14": (90, 90)}
 
 SAVED_AT_MOST = {"256x7x7": 1 / 5, "256x14x14": 1 / 2}
 """Shape to the largest share of the transcription's bytes."""
-
-
-TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
-"""Milliseconds written at the axis of the plot."""
 
 
 def judged(shape: str, batch: int) -> bool:
@@ -96,40 +95,64 @@ def markdown(report: dict[str, Any]) -> str:
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Total time of each method beside its transcription, one panel per case, to ``path``."""
-    import matplotlib
+    """The picture of the times, to ``path``."""
+    figure(report).savefig(path, dpi=130)
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot
+
+def figure(report: dict[str, Any]) -> Figure:
+    """Total time of each method beside its transcription, one panel per case."""
+    from matplotlib.figure import Figure
+
+    from lightning_modules.plots.style import method_styles, plain_logarithmic, tidy
 
     cases = [case for case in report["cases"] if judged(case["shape"], case["batch"])] or report["cases"]
-    figure, axes = pyplot.subplots(
-        len(cases), 1, figsize=(8, 1 + 3.4 * len(cases)), squeeze=False, layout="constrained"
-    )
-    for axis, case in zip(axes.flat, cases, strict=True):
+    columns = 2 if len(cases) > 1 else 1
+    lines = -(-len(cases) // columns)
+    picture = Figure(figsize=(6 * columns, 1 + 3.2 * lines), layout="constrained")
+    panels = picture.subplots(lines, columns, squeeze=False).ravel()
+    for axes in panels[len(cases) :]:
+        axes.set_visible(False)
+    for axes, case in zip(panels, cases, strict=False):
         rows = case["layers"]
         methods = [name.removeprefix("gcp ") for name in rows if name.startswith("gcp ")]
+        looks = method_styles(methods)
         shown = [rows["floor"]["total_s"] * 1e3]
-        for kind, colour, marker, label in (
-            ("gcp", "#0072B2", "o", "this library"),
-            ("classical", "#D55E00", "s", "transcription"),
-        ):
-            times = [rows[f"{kind} {method}"]["total_s"] * 1e3 for method in methods]
-            axis.plot(times, methods, marker, color=colour, label=label, markersize=8)
-            shown += times
-        for name, style in (("floor", "-"), ("iSQRT-COV float32", "--"), ("iSQRT-COV float64", ":")):
-            axis.axvline(rows[name]["total_s"] * 1e3, linestyle=style, color="black", linewidth=1.2, label=name)
-        axis.set_xscale("log")
-        axis.set_xticks(TICKS, [str(tick) for tick in TICKS])
-        axis.set_xticks([], minor=True)
-        axis.set_xlim(min(shown) / 1.3, max(shown) * 1.3)
-        axis.invert_yaxis()
-        axis.grid(axis="x", alpha=0.3)
-        axis.set_title(f"{case['shape']}, batch {case['batch']}, {case['device']}")
-        axis.set_xlabel("forward + backward, ms")
-    axes[0, 0].legend(loc="upper left", bbox_to_anchor=(1, 1))
-    figure.savefig(path, dpi=150)
-    pyplot.close(figure)
+        for position, method in enumerate(methods):
+            look = {"color": looks[method]["color"], "marker": looks[method]["marker"], "markersize": 8}
+            ours, theirs = (1e3 * rows[f"{kind} {method}"]["total_s"] for kind in ("gcp", "classical"))
+            axes.plot([ours], [position], **look)
+            axes.plot([theirs], [position], **look, fillstyle="none", markeredgewidth=1.5)
+            shown += [ours, theirs]
+        for name, style in REFERENCES.items():
+            time = rows[name]["total_s"] * 1e3
+            axes.axvline(time, linestyle=style, color="black", linewidth=1.2)
+            shown.append(time)
+        plain_logarithmic(axes.xaxis, shown)
+        axes.set_yticks(range(len(methods)), methods)
+        axes.invert_yaxis()
+        axes.set_title(f"{case['shape']}, batch {case['batch']}, {case['device']}", loc="left", fontsize=11)
+        axes.set_xlabel("forward + backward, ms")
+        tidy(axes)
+    picture.legend(handles=_legend(), loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+    return picture
+
+
+REFERENCES: dict[str, str] = {"floor": "-", "iSQRT-COV float32": "--", "iSQRT-COV float64": ":"}
+"""Lines across a panel: what no method has a part in."""
+
+
+def _legend() -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    filled = {"color": "0.3", "marker": "o", "markersize": 8, "linestyle": "none"}
+    return [
+        Line2D([], [], **filled, label="this library"),
+        Line2D([], [], **filled, fillstyle="none", markeredgewidth=1.5, label="transcription"),
+        *(
+            Line2D([], [], color="black", linestyle=style, linewidth=1.2, label=name)
+            for name, style in REFERENCES.items()
+        ),
+    ]
 
 
 def _gram(shape: str) -> bool:

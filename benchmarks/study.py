@@ -21,13 +21,16 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from time import process_time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress
 
 from lightning_modules.report.groups import Row, comparisons, rows_of
 from lightning_modules.report.runs import RunRecord
 from lightning_modules.report.significance import LEVEL, significance
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
 SVD = ("pade", "taylor", "pi", "newton", "trunc", "topn", "original", "lyapunov")
@@ -270,7 +273,7 @@ def _seconds(row: Row) -> str:
     return "" if mean is None else f"{mean:.1f}"
 
 
-def picture(rows: list[Row], file: Path) -> None:
+def figure(rows: list[Row]) -> Figure:
     """Every condition a panel, every method a line: seeds, mean, standard deviation."""
     from matplotlib.figure import Figure
 
@@ -280,8 +283,8 @@ def picture(rows: list[Row], file: Path) -> None:
     groups = [(named(setting), group) for setting, group in comparisons(rows)]
     columns = 2 if len(groups) > 1 else 1
     lines = -(-len(groups) // columns)
-    figure = Figure(figsize=(6 * columns, 3.4 * lines), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    picture = Figure(figsize=(6 * columns, 3.4 * lines), layout="constrained")
+    panels = picture.subplots(lines, columns, squeeze=False).ravel()
     styles = method_styles(METHODS)
     for axes, (name, group) in itertools.zip_longest(panels, groups, fillvalue=(None, None)):
         if name is None:
@@ -290,7 +293,7 @@ def picture(rows: list[Row], file: Path) -> None:
         ranked = sorted(group, key=lambda row: METHODS.index(row.method))
         accuracies(axes, ranked, [row.name for row in ranked], [styles[row.method] for row in ranked])
         axes.set_title(name, loc="left", fontsize=11)
-    figure.savefig(file, dpi=130)
+    return picture
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -317,7 +320,7 @@ def main(arguments: list[str] | None = None) -> None:
         perform([case for case in chosen if case not in done], file, args.workers)
         done = read(file)
     rows = rows_of(records(done))
-    picture(rows, args.out / "results" / "study.png")
+    figure(rows).savefig(args.out / "results" / "study.png", dpi=130)
     (args.out / "study.md").write_text(page(rows, "python -m benchmarks.study"))
     print(args.out / "study.md")
 

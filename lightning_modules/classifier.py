@@ -17,6 +17,7 @@ from gcp.model import create_model
 from gcp.options import make_options
 from gcp.registry import Registry, resolve
 from gcp.spectral.failures import FAILURES
+from lightning_modules.epochs import shown
 from lightning_modules.optimisation.mixing import Mixing
 from lightning_modules.optimisation.schedules import schedule
 from lightning_modules.settings.entry import Entry
@@ -166,8 +167,8 @@ class Classifier(pl.LightningModule):
 
     def log_epoch(self, stage: str) -> None:
         """Log the averages of what the metrics of ``stage`` have seen, at the end of an epoch without a step."""
-        for name, shown in ((f"{stage}/loss_epoch", True), (f"{stage}/loss", False)):  # the names a step gives it
-            self.log(name, self.mean_loss[f"{stage}_"], on_step=False, on_epoch=True, prog_bar=shown, logger=shown)
+        for name, visible in ((f"{stage}/loss_epoch", True), (f"{stage}/loss", False)):  # the names a step gives it
+            self.log(name, self.mean_loss[f"{stage}_"], on_step=False, on_epoch=True, prog_bar=visible, logger=visible)
         self.log_dict(self.accuracy[f"{stage}_"], on_step=False, on_epoch=True, prog_bar=True)
 
     def _logits(self, images: Tensor) -> Tensor:
@@ -190,7 +191,7 @@ class Classifier(pl.LightningModule):
             cause = f"the images hold NaN or infinity (sample {', '.join(map(str, bad[:8]))}): mend the data"
         else:
             cause = "the images are finite, so training diverged: try a smaller optimizer.lr"
-        where = f"{stage} batch {batch_idx}, epoch {self.current_epoch}, step {self.global_step}"
+        where = f"{stage} batch {batch_idx}, epoch {shown(self.current_epoch)}, step {self.global_step}"
         return NonFiniteError(f"{error} in {where}; {cause}", error.samples or tuple(bad))
 
 

@@ -30,6 +30,7 @@ class Summary:
         earlier = json.loads(self.path.read_text()) if self.path.exists() else {}
         self.fields: dict[str, Any] = {
             "params": None,
+            "params_trainable": None,
             "epochs": None,
             "train_seconds": None,
             "images_per_second": None,

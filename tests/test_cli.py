@@ -13,7 +13,7 @@ from gcp.methods import list_methods
 from tests.small import SMALL
 
 FIELDS = {
-    "method", "backbone", "dataset", "seed", "status", "error", "params", "epochs", "train_seconds",
+    "method", "backbone", "dataset", "seed", "status", "error", "params", "params_trainable", "epochs", "train_seconds",
     "images_per_second", "val/acc1", "test/acc1", "test/acc5", "test/loss",
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ import pytest
 
 from lightning_modules.analysis.bounds import bounds
 from lightning_modules.analysis.gradients import close_pair, error, geometric
+from lightning_modules.analysis.timing import parts
 from tests.small import SMALL
 
 QUICK = ["analysis.steps=4", "analysis.every=2", "analysis.repeats=1", *SMALL, "hydra.run.dir=run"]
@@ -64,8 +65,20 @@ def test_parts_that_compute(cli, tmp_path, summary_of, names):
         steps = read(folder / "smoothness_steps.csv")
         assert {row["method"] for row in steps} == {"isqrt", "original", "pade"}
         assert all(math.isfinite(float(row["beta"])) and float(row["condition"]) >= 1 for row in steps)
+    if "time" in names:
+        for row in read(folder / "time.csv"):
+            *phases, total = [float(value) for name, value in row.items() if name.endswith(" ms")]
+            assert sum(phases) == pytest.approx(total, rel=1e-12)  # rounding of the sum
+            assert min(phases) >= 0
     assert summary_of(tmp_path / "run")["status"] == "ok"
     assert all(f"{name}.png" in (folder / "index.md").read_text() for name in names)
+
+
+@pytest.mark.parametrize("timed", [(2, 1, 1, 6, 4), (9, 1, 1, 6, 4), (2, 9, 1, 6, 4), (2, 1, 9, 6, 4)])
+def test_the_parts_of_a_time_add_up_whatever_was_timed(timed):
+    found = parts(*timed)
+    assert sum(found) == timed[3] + timed[4]
+    assert min(found) >= 0
 
 
 @pytest.mark.parametrize(

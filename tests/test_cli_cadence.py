@@ -26,14 +26,14 @@ def epochs(tmp_path, name):
 def test_the_last_epoch_is_validated_and_kept(cli, tmp_path, summary_of):
     assert cli(*FEW, "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=10", "hydra.run.dir=seldom").code == 0
     steps, rows = epochs(tmp_path, "seldom")
-    assert (steps, list(rows)) == (4, [1])
+    assert (steps, list(rows)) == (4, [2])
     assert (tmp_path / "seldom/checkpoints/best.ckpt").exists()
     assert cli(*FEW, "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=2", "hydra.run.dir=odd").code == 0
     steps, rows = epochs(tmp_path, "odd")
-    assert (steps, list(rows)) == (6, [1, 2])
+    assert (steps, list(rows)) == (6, [2, 3])
     summary = summary_of(tmp_path / "odd")
     assert summary["epochs"] == 3
-    assert summary["final/val/acc1"] == pytest.approx(float(rows[2]["val/acc1"]))
+    assert summary["final/val/acc1"] == pytest.approx(float(rows[3]["val/acc1"]))
 
 
 def test_a_loss_is_best_where_it_is_least(cli, tmp_path, summary_of):

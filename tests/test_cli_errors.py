@@ -96,7 +96,7 @@ def test_nan_in_the_data_names_batch_and_step(cli, tmp_path, monkeypatch, summar
     outcome = cli("plugins=[broken_data]", "dataset=broken", *SMALL, "hydra.run.dir=broken")
     assert outcome.code == 1
     assert "the images hold NaN or infinity (sample 3)" in outcome.err
-    assert "train batch 1, epoch 0, step 1" in outcome.err
+    assert "train batch 1, epoch 1, step 1" in outcome.err
     assert "Traceback" not in outcome.err
     assert summary_of(tmp_path / "broken")["status"] == "failed"
 

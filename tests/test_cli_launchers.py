@@ -77,7 +77,7 @@ def test_a_job_that_slurm_ends_is_queued_again_and_goes_on(tmp_path, summary_of)
     directory = tmp_path / "outputs/slurm-4711"
     assert (directory / "checkpoints/last.ckpt").exists()
     assert not list(directory.glob("hpc_ckpt_*"))  # Lightning would load it into the test at the end
-    assert "interrupted in epoch 1" in summary_of(directory)["error"]
+    assert "interrupted in epoch 2" in summary_of(directory)["error"]
     again = {**os.environ, **slurm, "SLURM_RESTART_COUNT": "1"}
     second = subprocess.run([*RUN, *arguments], cwd=tmp_path, env=again, capture_output=True, text=True, timeout=300)
     assert second.returncode == 0, second.stderr

@@ -114,9 +114,11 @@ def test_a_checkpoint_that_does_not_say_how_its_images_were_prepared(cli, tmp_pa
     assert predictions(tmp_path / "old") == predictions(tmp_path / "new")
 
 
-def test_a_progress_bar_is_shown_unless_unwanted(cli, tmp_path, folder):
+def test_a_progress_bar_is_shown_on_a_terminal_unless_unwanted(cli, tmp_path, folder, monkeypatch):
     assert cli(*SMALL, "hydra.run.dir=run").code == 0
     run = ("mode=predict", "ckpt_path=run", f"data.path={folder}")
+    assert "Predicting" not in cli(*run, "callbacks.progress_bar=true").out
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich takes anything for a terminal then
     assert "Predicting" in cli(*run, "callbacks.progress_bar=true").out
     assert "Predicting" not in cli(*run).out
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from gcp.diagnostics.approximation import taylor_error, taylor_value
 from lightning_modules.analysis.part import Part, Table
-from lightning_modules.plots.style import series_style, tidy
+from lightning_modules.plots.style import method_styles, tidy
 
 RATIOS = ("0.1", "0.3", "0.5", "0.7", "0.9", "0.99", "0.999")
 PUBLISHED_TAYLOR = (9e-19, 7e-18, 2e-21, 8e-16, 2e-4, 36.0, 904.0)  # ICCV 2021, poster
@@ -59,15 +59,15 @@ def _figure() -> Figure:
     errors = [float64_errors(point) for point in points]
     plain = [max(each[0], 1e-20) for each in errors], [max(each[1], 1e-20) for each in errors]
     relative = [[error * gap for error, gap in zip(each, gaps, strict=True)] for each in plain]
-    for position, (name, values) in enumerate(zip(("taylor, degree 100", "pade"), relative, strict=True)):
-        axes.loglog(gaps, values, **series_style(position), markersize=3, label=name)
-    for position, (name, values) in enumerate(
-        (("taylor, published", PUBLISHED_TAYLOR), ("pade, published", PUBLISHED_PADE))
-    ):
-        at = [1 - float(ratio) for ratio in RATIOS]
-        look = series_style(position)
-        axes.loglog(at, [v * gap for v, gap in zip(values, at, strict=True)], linestyle="none", marker=look["marker"],
-                    markerfacecolor="none", markeredgecolor=look["color"], markersize=10, label=name)  # fmt: skip
+    looks = method_styles(["taylor", "pade"])
+    for look, name, values in zip(looks.values(), (f"taylor, degree {DEGREE}", "pade"), relative, strict=True):
+        axes.loglog(gaps, values, **look, markersize=4, markevery=3, label=name)
+    at = [1 - float(ratio) for ratio in RATIOS]
+    for (method, look), values in zip(looks.items(), (PUBLISHED_TAYLOR, PUBLISHED_PADE), strict=True):
+        published = [value * gap for value, gap in zip(values, at, strict=True)]
+        axes.loglog(at, published, linestyle="none", marker=look["marker"],
+                    markerfacecolor="none", markeredgecolor=look["color"], markersize=10,
+                    label=f"{method}, published")  # fmt: skip
     axes.set_xlabel("1 - x, relative gap of two eigenvalues")
     axes.set_ylabel("relative error of 1/(1 - x), float64")
     axes.legend(frameon=False, fontsize=9)

@@ -13,7 +13,7 @@ from gcp.kernels.pade import pade
 from gcp.methods import SpectralOptions, TaylorOptions, TruncOptions
 from gcp.spectral.maps import SquareRoot
 from lightning_modules.analysis.part import Part, Table
-from lightning_modules.plots.style import series_style, tidy
+from lightning_modules.plots.style import LINES, MARKERS, method_styles, shades, tidy
 
 EPS = torch.finfo(torch.float64).eps
 SEEDS = 8
@@ -81,12 +81,14 @@ def _figure() -> Figure:
     axes = figure.subplots()
     gaps = torch.logspace(-6, -0.5, 4000, dtype=torch.float64)
     x, middle = 1 - gaps, gaps.view(80, 50)[:, 25]
-    approximants = {f"solved, rounding {seed}": solved_pade(seed=seed)(x) for seed in (0, 3, 5)}
-    approximants["as 1/(1 - x)"] = 1 / (1 - x)
+    approximants = {"as 1/(1 - x)": 1 / (1 - x)}
+    approximants |= {f"solved, rounding {seed}": solved_pade(seed=seed)(x) for seed in (0, 3, 5)}
+    colours = shades(method_styles(["pade"])["pade"]["color"], len(approximants))
     for position, (name, values) in enumerate(approximants.items()):
         # the largest error of 50 neighbouring ratios
         error = (values * (1 - x) - 1).abs().view(80, 50).amax(1).clamp(min=EPS / 4)
-        axes.loglog(middle, error, **series_style(position), markersize=4, markevery=8, linewidth=1.3, label=name)
+        look = {"color": colours[position], "marker": MARKERS[position], "linestyle": LINES[position % len(LINES)]}
+        axes.loglog(middle, error, **look, markersize=5, markevery=(2 * position, 8), linewidth=1.5, label=name)
     axes.set_xlabel("1 - x, relative gap of two eigenvalues")
     axes.set_ylabel("relative error of the approximant")
     axes.legend(frameon=False, fontsize=9)

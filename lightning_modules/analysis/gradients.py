@@ -9,7 +9,7 @@ from torch import Tensor
 from gcp.functions import spectral_function
 from gcp.methods import METHODS
 from lightning_modules.analysis.part import Part, Table
-from lightning_modules.plots.style import series_style, tidy
+from lightning_modules.plots.style import method_styles, nested, tidy
 
 SIZE = 24
 CONDITIONS = [10.0**k for k in range(1, 13)]
@@ -102,6 +102,7 @@ def _figure(methods: list[str], by_condition: dict[tuple[str, str], list[float]]
             by_gap: dict[tuple[str, str], list[float]]) -> Figure:  # fmt: skip
     figure = Figure(figsize=(12, 8), layout="constrained")
     panels = figure.subplots(2, 2)
+    looks = method_styles(methods)
     for line, precision in zip(panels, ("float64", "mixed"), strict=True):
         for axes, x, errors, label in (
             (line[0], CONDITIONS, by_condition, "condition number"),
@@ -109,10 +110,11 @@ def _figure(methods: list[str], by_condition: dict[tuple[str, str], list[float]]
         ):
             for position, method in enumerate(methods):
                 values = [max(value, 1e-17) for value in errors[method, precision]]
-                axes.loglog(x, values, **series_style(position), markersize=5, linewidth=1.2, label=method)
+                axes.loglog(x, values, **looks[method], **nested(position, len(methods), len(x)), label=method)
             axes.set_xlabel(label)
             axes.set_ylabel(f"relative gradient error, {precision}")
             tidy(axes)
         line[1].invert_xaxis()
-    panels[0][1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    handles, names = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, frameon=False, fontsize=9, loc="outside right center")
     return figure

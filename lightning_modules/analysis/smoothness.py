@@ -16,7 +16,7 @@ from gcp.diagnostics.smoothness import effective_smoothness
 from gcp.errors import NonFiniteError
 from gcp.model import create_model
 from lightning_modules.analysis.part import Part, Table
-from lightning_modules.plots.style import series_style, tidy
+from lightning_modules.plots.style import method_styles, nested, plain_logarithmic, tidy
 from lightning_modules.switching import convolution_before, pooling_of
 
 METHODS = ("isqrt", "original", "pade")
@@ -114,15 +114,17 @@ def _trained(
 def _figure(curves: dict[str, list[tuple[int, float, float, float]]]) -> Figure:
     figure = Figure(figsize=(12, 4), layout="constrained")
     panels = figure.subplots(1, 3)
+    looks = method_styles(curves)
     for axes, column, label in zip(
         panels, (3, 2, 1), ("effective beta-smoothness", "condition number", "loss"), strict=True
     ):
         for position, (method, curve) in enumerate(curves.items()):
-            axes.plot([p[0] for p in curve], [p[column] for p in curve], **series_style(position), markersize=4,
-                      linewidth=1.2, label=method)  # fmt: skip
+            shape = nested(position, len(curves), len(curve))
+            axes.plot([p[0] for p in curve], [p[column] for p in curve], **looks[method], **shape, label=method)
         axes.set_xlabel("step")
         axes.set_ylabel(label)
-        axes.set_yscale("log")
+        plain_logarithmic(axes.yaxis, [p[column] for curve in curves.values() for p in curve])
         tidy(axes)
-    panels[0].legend(frameon=False, fontsize=9)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, frameon=False, fontsize=9, loc="outside right center")
     return figure

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 import torch
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from gcp.pooling.triangle import triangle_index, vech
 from gcp.spectral.decomposition import factorise
 from lightning_modules.analysis.gradients import spectral_methods
 from lightning_modules.analysis.part import Part, Table
-from lightning_modules.plots.style import COLOURS, tidy
+from lightning_modules.plots.style import tidy
 
 CHANNELS, BATCH = 256, 8
 SIDES = (7, 13, 14)
@@ -25,10 +26,10 @@ HATCHES = ("", "//", "..", "xx", "--")
 
 TEXT = (
     "Milliseconds of one forward and backward of {batch} maps of {channels} channels, on {threads} threads of the "
-    "CPU, medians of {repeats} runs in turns. `decomposition` is centring, Gram matrix, eigendecomposition and "
-    "the factors; `root` the product that forms the square root and what the layer checks; `triangle` its "
-    "vectorisation; `kernel` the method's own part, the only one in which methods differ; `gradient` the products "
-    "of the backward."
+    "CPU, medians of {repeats} runs in turns. The parts add up to the total: `decomposition` is centring, Gram matrix, "
+    "eigendecomposition and the factors, `triangle` the vectorisation, both timed alone, and `root` the rest of the "
+    "forward, the product that forms the square root and what the layer checks; `kernel` is the method's own part, the "
+    "only one in which methods differ, timed alone, and `gradient` the rest of the backward, its products."
 )
 
 
@@ -44,16 +45,23 @@ def timing(repeats: int, tick: Callable[[], object]) -> Part:
                 if turn:  # the first is a warm-up
                     samples[method].append(taken)
             tick()
-        for method, taken_runs in samples.items():
-            factors, forward, triangle, kernel, both = (
-                statistics.median(run[k] for run in taken_runs) for k in range(5)
-            )
-            backward = max(both - forward - triangle, 0.0)
-            phases = [factors, max(forward - factors, 0.0), triangle, kernel, max(backward - kernel, 0.0)]
-            rows.append([f"{side}x{side}", method, *(1e3 * phase for phase in phases), 1e3 * both])
+        for method, runs in samples.items():
+            phases = [1e3 * part for part in parts(*(statistics.median(column) for column in zip(*runs, strict=True)))]
+            rows.append([f"{side}x{side}", method, *phases, sum(phases)])
     text = TEXT.format(batch=BATCH, channels=CHANNELS, threads=torch.get_num_threads(), repeats=repeats)
     table = Table("time", ["map", "method", *(f"{phase} ms" for phase in PHASES), "total ms"], rows)
     return Part("time", "Where the time goes", text, [table], _figure(rows))
+
+
+def parts(factors: float, triangle: float, kernel: float, forward: float, backward: float) -> list[float]:
+    """Seconds of each of `PHASES`, none negative, which add up to ``forward + backward``.
+
+    What was timed alone counts for no more than what is left of the whole it is a part of.
+    """
+    decomposition = min(factors, forward)
+    vectorised = min(triangle, forward - decomposition)
+    own = min(kernel, backward)
+    return [decomposition, forward - decomposition - vectorised, vectorised, own, backward - own]
 
 
 def _steps(method: str, side: int) -> list[Callable[[], object]]:
@@ -67,17 +75,21 @@ def _steps(method: str, side: int) -> list[Callable[[], object]]:
     index = triangle_index(CHANNELS)
     pooling = create_pooling(method, CHANNELS)
     leaf = features.clone().requires_grad_()
+    output: list[Tensor] = []
 
-    def both() -> Tensor:
-        (gradient,) = torch.autograd.grad(pooling(leaf), leaf, grad)
+    def forward() -> None:
+        output[:] = [pooling(leaf)]
+
+    def backward() -> Tensor:
+        (gradient,) = torch.autograd.grad(output[0], leaf, grad)
         return gradient
 
     return [
         lambda: factorise(flat, prepared.options),
-        lambda: covariance_root(features, prepared),
         lambda: vech(root, index),
         lambda: prepared.loewner(eigenvalues, CHANNELS, side * side),
-        both,
+        forward,
+        backward,
     ]
 
 
@@ -90,17 +102,19 @@ def _seconds(step: Callable[[], object]) -> float:
 def _figure(rows: list[list[object]]) -> Figure:
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     panels = figure.subplots(1, len(SIDES))
+    colours = colormaps["cividis"](torch.linspace(0, 0.95, len(PHASES)).numpy())  # not those of methods
     for axes, side in zip(panels, SIDES, strict=True):
         chosen = [row for row in rows if row[0] == f"{side}x{side}"]
         left = [0.0] * len(chosen)
         for position, phase in enumerate(PHASES):
             widths = [float(str(row[2 + position])) for row in chosen]
-            axes.barh([str(row[1]) for row in chosen], widths, left=left, color=COLOURS[position], label=phase,
+            axes.barh([str(row[1]) for row in chosen], widths, left=left, color=colours[position], label=phase,
                       hatch=HATCHES[position], edgecolor="white", linewidth=0)  # fmt: skip
             left = [start + width for start, width in zip(left, widths, strict=True)]
         axes.invert_yaxis()
         axes.set_title(f"{side}x{side}", loc="left", fontsize=11)
         axes.set_xlabel("ms")
         tidy(axes)
-    panels[-1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, frameon=False, fontsize=9, loc="outside right center")
     return figure

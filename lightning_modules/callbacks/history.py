@@ -7,12 +7,14 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from lightning_modules.epochs import shown
+
 
 class History(Callback):
     """Keeps ``val/acc1`` of each validated epoch; a resumed run goes on with what it had.
 
     Attributes:
-        accuracies: fractions by epoch, counted from 0, in order.
+        accuracies: fractions by Lightning's epoch, counted from 0, in order.
     """
 
     def __init__(self) -> None:
@@ -24,7 +26,7 @@ class History(Callback):
             self.accuracies[trainer.current_epoch] = float(trainer.callback_metrics["val/acc1"])
 
     def facts(self, best: int | None, monitor: str) -> dict[str, Any]:
-        """What the summary says of the last epoch and of epoch ``best``, whose checkpoint was kept.
+        """What the summary says of the last epoch and of Lightning's epoch ``best``, whose checkpoint was kept.
 
         ``val/acc1`` is that of the best epoch, or of the last one if another metric, ``monitor``, decides.
         """
@@ -34,7 +36,7 @@ class History(Callback):
             "val/acc1": at_best if monitor == "val/acc1" else final,
             "final/val/acc1": final,
             "best/val/acc1": at_best,
-            "best/epoch": best,
+            "best/epoch": None if best is None else shown(best),
         }
 
     def state_dict(self) -> dict[str, Any]:

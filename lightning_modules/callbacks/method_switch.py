@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gcp.diagnostics.condition import condition_number
 from gcp.errors import OptionError
 from lightning_modules.classifier import Classifier
+from lightning_modules.epochs import shown
 from lightning_modules.settings.switch import SwitchOptions
 from lightning_modules.switching import new_pooling, pooling_of, second_method, set_method
 
@@ -53,7 +54,7 @@ class MethodSwitch(Callback):
         OptionError: the second method cannot take the first one's place, or the schedule has no last decay.
 
     Attributes:
-        switched: "epoch" and "step" of the switch, and "condition" if that decided; none before.
+        switched: "epoch" (Lightning's, from 0) and "step" of the switch, and "condition" if that decided; none before.
     """
 
     def __init__(self, module: Classifier, options: SwitchOptions) -> None:
@@ -68,8 +69,10 @@ class MethodSwitch(Callback):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What of it goes into the summary."""
-        return {f"switch/{name}": (self.switched or {}).get(name) for name in ("epoch", "step", "condition")}
+        """What of it goes into the summary: the first epoch with the second method, steps before it, what decided."""
+        switched = self.switched or {}
+        epoch = {"switch/epoch": shown(switched["epoch"])} if switched else {"switch/epoch": None}
+        return {**epoch, **{f"switch/{name}": switched.get(name) for name in ("step", "condition")}}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say so if the switch lies beyond the end."""
@@ -95,7 +98,7 @@ class MethodSwitch(Callback):
             assert isinstance(pl_module, Classifier)
             set_method(pl_module, self.method)
             self.switched = {"epoch": epoch, "step": trainer.global_step, "condition": condition}
-            _log(trainer, {"switch/epoch": float(epoch)})
+            _log(trainer, {"switch/epoch": float(shown(epoch))})
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from lightning_modules.checkpoint_names import REQUEUED
+from lightning_modules.epochs import shown
 from lightning_modules.interruption import SIGNALS
 
 
@@ -76,7 +77,7 @@ class StopTogether(Callback):
         SIGNALS.release()
 
     def _act(self, trainer: pl.Trainer) -> None:
-        where = f"in epoch {trainer.current_epoch} at step {trainer.global_step}"
+        where = f"in epoch {shown(trainer.current_epoch)} at step {trainer.global_step}"
         if self._requeue is not None and self._any(trainer, SIGNALS.received == self._requeue_signal):
             self._requeue(int(self._requeue_signal or 0), None)  # Lightning's: writes a checkpoint, calls scontrol
             _remove_requeued(trainer)  # last.ckpt, written next, holds the same

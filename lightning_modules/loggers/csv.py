@@ -10,6 +10,7 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
+from lightning_modules.epochs import CountedFromOne
 from lightning_modules.run import Run
 from lightning_modules.settings.loggers import CSVOptions
 
@@ -19,7 +20,7 @@ def build(run: Run, options: CSVOptions) -> MetricsCSV:
     return MetricsCSV(run.directory, run.steps_done, run.rows_done)
 
 
-class MetricsCSV(CSVLogger):
+class MetricsCSV(CountedFromOne, CSVLogger):
     """Lightning's CSVLogger writing ``directory/metrics.csv``, which keeps the rows of a run that is resumed.
 
     Args:

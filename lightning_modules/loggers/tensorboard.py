@@ -7,14 +7,19 @@ from importlib.util import find_spec
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from gcp.errors import MissingDependencyError
+from lightning_modules.epochs import CountedFromOne
 from lightning_modules.run import Run
 from lightning_modules.settings.loggers import TensorBoardOptions
 
 FOLDER = "tensorboard"
 
 
-def build(run: Run, options: TensorBoardOptions) -> TensorBoardLogger:
+class Events(CountedFromOne, TensorBoardLogger):
+    """Lightning's logger, with epochs counted from 1."""
+
+
+def build(run: Run, options: TensorBoardOptions) -> Events:
     """Event files in ``tensorboard/`` of the run directory; of a sweep, ``tensorboard --logdir`` compares the jobs."""
     if find_spec("tensorboard") is None:
         raise MissingDependencyError("logger=tensorboard needs tensorboard; install it: pip install '.[tensorboard]'")
-    return TensorBoardLogger(str(run.directory), name="", version=FOLDER)
+    return Events(str(run.directory), name="", version=FOLDER)

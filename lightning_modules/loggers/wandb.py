@@ -14,19 +14,24 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from wandb.errors import CommError, UsageError
 
 from lightning_modules import metric_names as names
+from lightning_modules.epochs import CountedFromOne
 from lightning_modules.loggers.media import STEP
 from lightning_modules.run import Run
 from lightning_modules.settings.loggers import WandbOptions
 
 
-def build(run: Run, options: WandbOptions) -> WandbLogger:
+class Metrics(CountedFromOne, WandbLogger):
+    """Lightning's logger, with epochs counted from 1."""
+
+
+def build(run: Run, options: WandbOptions) -> Metrics:
     """A logger on a run of W&B that is started here, so that it can fall back to offline.
 
     The resolved configuration is logged once, as the run's config. Close it with `close`.
     """
     if rank_zero_only.rank != 0:
-        return WandbLogger(mode="disabled")
-    return WandbLogger(experiment=_start(run, options))
+        return Metrics(mode="disabled")
+    return Metrics(experiment=_start(run, options))
 
 
 def close(exit_code: int) -> None:

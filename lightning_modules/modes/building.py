@@ -12,10 +12,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.accelerators import CPUAccelerator
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from rich import get_console
 
 from datamodules.base import ImageDataModule
 from datamodules.datasets import create_datamodule
@@ -28,6 +29,7 @@ from gcp.registry import resolve
 from lightning_modules.callbacks.averaging import Averaging
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint
 from lightning_modules.callbacks.method_switch import MethodSwitch
+from lightning_modules.callbacks.progress import Bars
 from lightning_modules.checkpoint_files import AtomicCheckpointIO
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.ranks import under_slurm
@@ -103,7 +105,7 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU.*")  # said below, once
     if run.config["backbone"].get("frozen"):
         warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is frozen is
-    bars: list[Callback] = [RichProgressBar()] if callback_options(run).progress_bar else []
+    bars: list[Callback] = [Bars()] if callback_options(run).progress_bar and get_console().is_terminal else []
     loggers = build_loggers(run)
     options = dict(run.config["trainer"])
     requeue = options.pop("requeue", True)
@@ -193,6 +195,8 @@ def load_weights(module: Classifier, checkpoint: dict[str, Any], path: Path) -> 
         ) from None
 
 
-def count_parameters(module: Classifier) -> int:
-    """Number of trained parameters."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+def count_parameters(module: Classifier) -> dict[str, int]:
+    """Number of all parameters and of those that are trained, as the summary names them."""
+    parameters = list(module.parameters())
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return {"params": sum(parameter.numel() for parameter in parameters), "params_trainable": trained}

@@ -13,10 +13,12 @@ from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint, best_che
 from lightning_modules.callbacks.confusion import Confusion
 from lightning_modules.callbacks.history import History
 from lightning_modules.callbacks.last_validation import LastValidation
+from lightning_modules.callbacks.progress import EpochLines
 from lightning_modules.callbacks.resuming import Resume
 from lightning_modules.callbacks.spectrum_monitor import SpectrumMonitor
 from lightning_modules.callbacks.stopping import StopTogether
 from lightning_modules.callbacks.throughput import Throughput
+from lightning_modules.checkpoint_names import FIRST
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.processes import processes
 from lightning_modules.modes.building import (
@@ -66,14 +68,14 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
     callbacks: list[Callback] = [throughput, history, LastValidation(), *switch, *build_averaging(run), *observers]
     if options.confusion_matrix:
         callbacks.append(Confusion(run.directory, data.class_names))
-    callbacks += [ConfigInCheckpoint(run, preprocessing), Resume(), best, *last]
+    callbacks += [ConfigInCheckpoint(run, preprocessing), Resume(), EpochLines(_prefix(run)), best, *last]
     if options.spectrum_every_n_steps or options.smoothness_every_n_steps:
         callbacks.append(SpectrumMonitor(options.spectrum_every_n_steps, options.smoothness_every_n_steps))
     if options.log_learning_rate:
         callbacks.append(LearningRateMonitor())
     callbacks.append(StopTogether())  # the last one, so that the others have done with the step; Lightning's save after
     trainer = build_trainer(run, callbacks)
-    summary.update(params=count_parameters(module))
+    summary.update(**count_parameters(module))
     with processes(trainer, run, summary.failed):
         try:
             resumed = None if run.published else run.config["ckpt_path"]
@@ -109,3 +111,10 @@ def _test(
     test_network(trainer, module, data, summary)
     if last_is_best:
         summary.update(**{f"test_final/{name}": summary.fields[f"test/{name}"] for name in RESULTS})
+
+
+def _prefix(run: Run) -> str:
+    """What tells its lines from those of other jobs of a sweep, and of the other stage."""
+    job = f"[{run.directory.name.partition('-')[0]}] " if run.sweep else ""
+    stage = "stage 1, " if run.directory.name == FIRST else "stage 2, " if run.initial is not None else ""
+    return job + stage

@@ -51,7 +51,7 @@ def run(run: Run, summary: Summary) -> None:
             for file, value, label in zip(batch.files, best.values.tolist(), best.indices.tolist(), strict=True):
                 writer.writerow([file, preprocessing.class_names[label], f"{value:.6f}"])
     counts = {"predict/images": len(files) - len(failures), "predict/unreadable": len(failures)}
-    summary.update(params=count_parameters(module), ckpt_path=run.config["ckpt_path"], **counts)
+    summary.update(**count_parameters(module), ckpt_path=run.config["ckpt_path"], **counts)
     rows = {"images": str(counts["predict/images"]), "unreadable": str(len(failures)) if failures else None}
     show_rows(run, {**rows, "predictions": FILE})
 

@@ -17,7 +17,7 @@ def show(run: Run, summary: Summary) -> None:
     fields = summary.fields
     rows = {
         "method": _methods(run, fields.get("switch/epoch")),
-        "parameters": _format(fields["params"], ",d"),
+        "parameters": _parameters(fields),
         "epochs": _format(fields["epochs"], "d"),
         "best epoch": _format(fields.get("best/epoch"), "d"),
         "validation accuracy": _both(fields, "val/acc1", "final/val/acc1"),
@@ -40,6 +40,10 @@ def show_rows(run: Run, rows: Mapping[str, str | None]) -> None:
     console = Console()
     console.print(table, highlight=False)
     console.print(f"files                 {run.directory}", highlight=False, soft_wrap=True)  # a path to copy: one line
+
+
+def _parameters(fields: Mapping[str, Any]) -> str:
+    return f"{fields['params']:,d}, of them {fields['params_trainable']:,d} trainable"
 
 
 def _methods(run: Run, switched: int | None) -> str:

@@ -31,7 +31,7 @@ def run(run: Run, summary: Summary) -> None:
     load_checkpoint(module, run)
     wanted = callback_options(run).confusion_matrix
     trainer = build_trainer(run, [Confusion(run.directory, data.class_names)] if wanted else [])
-    summary.update(params=count_parameters(module), ckpt_path=str(path))
+    summary.update(**count_parameters(module), ckpt_path=str(path))
     with processes(trainer, run, summary.failed):
         test_network(trainer, module, data, summary)
     if trainer.is_global_zero:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure, SubFigure
 
-from lightning_modules.plots.style import LINES, MARKERS, label, method_styles, nested, percent, shades, tidy
+from lightning_modules.plots.style import LINES, MARKERS, label, labels, method_styles, nested, percent, shades, tidy
 from lightning_modules.report.groups import Row, comparisons, described, sections
 
 SHOWN = 8  # panels; more would not be read
@@ -37,10 +37,10 @@ def panels(rows: list[Row]) -> list[Panel]:
         in_order = [row for row in rows if row in section.rows]
         groups = comparisons(in_order)
         alone = [row for _, group in groups if len(group) == 1 for row in group]
-        found += [Panel(described(setting), group, [row.name for row in group])
+        found += [Panel(described(setting), group, labels([row.name for row in group]))
                   for setting, group in groups if len(group) > 1]  # fmt: skip
         if alone:
-            found.append(Panel(section.title, alone, list(_labels(alone, section.columns))))
+            found.append(Panel(section.title, alone, labels(list(_names(alone, section.columns)))))
     return found
 
 
@@ -68,7 +68,7 @@ def comparison_figure(rows: list[Row]) -> Figure:
     return figure
 
 
-def accuracies(axes: Any, group: list[Row], labels: list[str], looks: list[dict[str, Any]]) -> None:
+def accuracies(axes: Any, group: list[Row], texts: list[str], looks: list[dict[str, Any]]) -> None:
     """Every seed, the mean with the standard deviation, and the published value, in the looks of the rows."""
     for position, (row, look) in enumerate(zip(group, looks, strict=True)):
         values = row.values()
@@ -87,7 +87,7 @@ def accuracies(axes: Any, group: list[Row], labels: list[str], looks: list[dict[
     if published:
         axes.plot(*zip(*published, strict=True), "d", color="none", markeredgecolor="black", label="published")
         axes.legend(fontsize=8, frameon=False)
-    axes.set_yticks(range(len(group)), [label(text) for text in labels])
+    axes.set_yticks(range(len(group)), texts)
     axes.set_ylim(len(group) - 0.5, -0.5)
     axes.set_xlabel("test accuracy: seeds, mean, std")
     tidy(axes)
@@ -134,7 +134,7 @@ def _against_time(axes: Any, panel: Panel, looks: list[dict[str, Any]]) -> None:
             continue
         axes.errorbar(
             seconds, accuracy, xerr=row.spread("train_seconds"), yerr=row.spread(), color=look["color"],
-            marker=look["marker"], markersize=7, capsize=2, linewidth=1, label=label(text), linestyle="none",
+            marker=look["marker"], markersize=7, capsize=2, linewidth=1, label=text, linestyle="none",
         )  # fmt: skip
     axes.set_xlabel("seconds of training")
     axes.set_ylabel("test accuracy")
@@ -155,12 +155,12 @@ def _curves(axes: Any, panel: Panel, looks: list[dict[str, Any]]) -> None:
             axes.fill_between(
                 *zip(*band, strict=True), color=look["color"], alpha=min(0.15, 0.8 / len(drawn)), linewidth=0
             )
-        axes.plot(*zip(*curve, strict=True), **look, **shape, alpha=0.9, label=label(text))
+        axes.plot(*zip(*curve, strict=True), **look, **shape, alpha=0.9, label=text)
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation accuracy: mean, std")
     _said_if_empty(axes, "no validation accuracies")
     tidy(axes)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     percent(axes.yaxis)
 
 
@@ -169,7 +169,7 @@ def _said_if_empty(axes: Any, sentence: str) -> None:
         axes.text(0.5, 0.5, sentence, ha="center", va="center", color="0.4", fontsize=9, transform=axes.transAxes)
 
 
-def _labels(rows: list[Row], columns: list[str]) -> Iterator[str]:
+def _names(rows: list[Row], columns: list[str]) -> Iterator[str]:
     """The method, if there are several, and the options that differ."""
     several = len({row.method for row in rows}) > 1
     for row in rows:

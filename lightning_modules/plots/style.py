@@ -16,7 +16,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (1, 1.5)))
 LOOKS = len(COLOURS) * len(MARKERS)  # before a colour has the same marker again
 
-# The position of a method is its look; others, of plugins and hybrid runs, get one beyond by their name.
+# The position of a method is its look; others, of plugins, get one beyond by their name.
 METHODS = (
     "pade", "taylor", "pi", "newton", "trunc", "topn", "original", "lyapunov", "isqrt", "average", "mpa", "mtp", "seb",
     "logm", "power", "bilinear", "compact_bilinear",
@@ -37,11 +37,17 @@ def series_style(position: int) -> dict[str, Any]:
 def method_styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The look of each method: the same in every figure, whichever others are in it.
 
-    Of two names that are not in `METHODS` and fall on one look, the second takes the next free one.
+    A hybrid run, FIRST+SECOND, is dotted in the colour of its second method with the marker of its first. Of two other
+    names that are not in `METHODS` and fall on one look, the second takes the next free one.
     """
     taken = set(range(len(METHODS)))
     styles = {}
     for name in names:
+        first, _, second = name.partition("+")
+        if first in METHODS and second in METHODS:
+            colour, marker = series_style(METHODS.index(second))["color"], series_style(METHODS.index(first))["marker"]
+            styles[name] = {"color": colour, "marker": marker, "linestyle": LINES[-1]}
+            continue
         if name in METHODS:
             position = METHODS.index(name)
         else:
@@ -61,11 +67,15 @@ def shades(colour: str, count: int) -> list[tuple[float, float, float]]:
 
 
 def nested(position: int, count: int, points: int) -> dict[str, Any]:
-    """Width and markers of the curve at ``position`` of ``count``: later ones thinner, so that equal ones both show."""
+    """Width and markers of the curve at ``position`` of ``count``: later ones smaller, so that equal ones both show."""
     narrowest, widest = 1.3, min(1.3 + 0.6 * (count - 1), 3.5)
     share = position / max(count - 1, 1)
     every = min(count, max(points // 4, 1))
-    return {"linewidth": widest - share * (widest - narrowest), "markevery": (position % every, every), "markersize": 5}
+    return {
+        "linewidth": widest - share * (widest - narrowest),
+        "markevery": (position % every, every),
+        "markersize": 5 + (1 - share) * min(count, 5),
+    }
 
 
 def label(text: str, longest: int = LONGEST) -> str:
@@ -74,6 +84,15 @@ def label(text: str, longest: int = LONGEST) -> str:
         head = (longest - 1) * 2 // 3
         text = f"{text[:head]}…{text[head + 1 - longest :]}"
     return text.replace("$", r"\$")
+
+
+def labels(texts: Sequence[str], longest: int = LONGEST, numbers: Sequence[int] | None = None) -> list[str]:
+    """Each of ``texts`` as `label` writes it; with their ``numbers`` (1, 2, ...) if that makes different ones alike."""
+    written = [label(text, longest) for text in texts]
+    if len(set(written)) == len(set(texts)):
+        return written
+    counted = range(1, len(texts) + 1) if numbers is None else numbers
+    return [label(f"{number}: {text}", longest) for number, text in zip(counted, texts, strict=True)]
 
 
 def tidy(axes: Any) -> None:
@@ -88,7 +107,9 @@ def tidy(axes: Any) -> None:
 
 
 def percent(axis: Any) -> None:
-    """Fractions as percentages."""
+    """Fractions as percentages, from 0 to 1 at most."""
+    low, high = axis.get_view_interval()
+    axis.axes.set(**{f"{axis.axis_name}lim": (max(low, -0.02), min(high, 1.02))})
     axis.set_major_formatter(PercentFormatter(1, decimals=None))
 
 

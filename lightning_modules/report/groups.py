@@ -45,7 +45,7 @@ class Row:
     @property
     def finished(self) -> list[RunRecord]:
         """The runs that have a result."""
-        return [run for run in self.runs if run.ok and run.value(METRIC) is not None]
+        return [run for run in self.runs if has_result(run)]
 
     @property
     def failed(self) -> list[RunRecord]:
@@ -99,6 +99,12 @@ class Row:
         return [(epoch, [curve[epoch] for curve in curves]) for epoch in epochs]
 
 
+def has_result(run: RunRecord) -> bool:
+    """Whether it has finished, with a number."""
+    value = run.value(METRIC)
+    return run.ok and value is not None and math.isfinite(value)
+
+
 def rows_of(runs: list[RunRecord]) -> list[Row]:
     """One row per method and setting, in the order the runs come; of several runs of one seed, one counts."""
     together: dict[tuple[object, ...], list[RunRecord]] = defaultdict(list)
@@ -121,7 +127,7 @@ def _one_of_each_seed(runs: list[RunRecord]) -> tuple[list[RunRecord], list[Skip
         by_seed[run.seed].append(run)
     kept, repeats = [], []
     for seed, same in by_seed.items():
-        counts = max(same, key=lambda run: (run.ok and run.value(METRIC) is not None, run.started))
+        counts = max(same, key=lambda run: (has_result(run), run.started))
         kept.append(counts)
         reason = f"the same run as {counts.directory}, seed {seed} again, and no further replicate"
         repeats += [Skipped(run.directory, reason) for run in same if run is not counts]

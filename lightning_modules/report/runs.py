@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gcp.errors import DataError
+from lightning_modules.checkpoint_names import FIRST
 from lightning_modules.report.files import printable, read_curve, read_json, read_yaml
 from lightning_modules.summary import FILE, OK
 
 OVERRIDES = Path(".hydra/overrides.yaml")
-STAGE = "stage1"  # where a run of two stages keeps its first
 METRIC = "test/acc1"
 MODES = ("fit", "test")  # those that end in a result
 
@@ -144,7 +144,7 @@ def read_runs(paths: Iterable[Path]) -> Found:
             continue
         if run.mode not in MODES:
             found.skipped.append(Skipped(directory, f"mode={printable(run.mode)} has no result to compare"))
-        elif directory.name == STAGE and (directory.parent / FILE).exists():
+        elif directory.name == FIRST and (directory.parent / FILE).exists():
             found.skipped.append(Skipped(directory, "the first stage of the run above it"))
         else:
             curve = read_curve(directory / "metrics.csv")

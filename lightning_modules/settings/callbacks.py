@@ -27,7 +27,9 @@ class CallbackOptions(Options):
     smoothness_every_n_steps: int | None = option(
         None, "the same for the beta-smoothness of the convolution before it, five passes each; none: off", minimum=1
     )
-    progress_bar: bool = option(True, "rich progress bars")
+    progress_bar: bool = option(
+        True, "rich progress bars, where there is a terminal; a line for each epoch is printed anyway"
+    )
     log_learning_rate: bool = option(True, "write the learning rates to the loggers")
     confusion_matrix: bool = option(
         False, "after the test: per_class.csv, confusion_matrix.csv and confusion_matrix.png in the run directory"

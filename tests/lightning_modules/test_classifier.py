@@ -75,7 +75,7 @@ def test_nan_says_where(tmp_path, method):
     data.dataset.tensors[0][11, 0, 0, 0] = torch.nan
     with pytest.raises(NonFiniteError, match=r"sample 3.*: mend the data") as caught:
         trainer(tmp_path).fit(classifier(method), data)
-    assert "train batch 1, epoch 0, step 1" in str(caught.value)
+    assert "train batch 1, epoch 1, step 1" in str(caught.value)
     assert caught.value.samples == (3,) or method == "pade"
 
 

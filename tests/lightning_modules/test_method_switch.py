@@ -75,7 +75,7 @@ def test_at_the_last_decay(tmp_path):
     assert watch.rates == pytest.approx([0.1, 0.05, 0.025, 0.025])  # the switch falls on the last decay
     assert watch.momenta == [False, True, True, True]
     assert {name: id(parameter) for name, parameter in module.named_parameters()} == parameters
-    assert switch.facts == {"switch/epoch": 2, "switch/step": 4, "switch/condition": None}
+    assert switch.facts == {"switch/epoch": 3, "switch/step": 4, "switch/condition": None}
     assert pooling_of(module.model).method.options.degree == 7
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)

@@ -63,7 +63,10 @@ def test_a_run_without_a_key_is_offline_and_complete(cli, tmp_path):
 def test_each_job_of_a_sweep_closes_its_run_also_a_failed_one(cli, tmp_path):
     outcome = cli("-m", "optimizer.lr=1e30,0.1", "logger=wandb", *SMALL, "hydra.sweep.dir=lr")
     assert outcome.code == 1  # the first job runs into NaN
-    codes = [of_type(tmp_path / f"lr/{job}-pade-tiny-digits-s0", "exit")[0].get("exit_code", 0) for job in (0, 1)]
+    folders = [
+        tmp_path / f"lr/{job}-pade-tiny-digits-s0-optimizer.lr={rate}" for job, rate in enumerate(("1e+30", "0.1"))
+    ]
+    codes = [of_type(folder, "exit")[0].get("exit_code", 0) for folder in folders]
     assert codes == [1, 0]
     assert wandb.run is None
 

@@ -167,7 +167,7 @@ def test_final_and_best_epoch_are_both_reported(cli, tmp_path, summary_of):
     summary = summary_of(tmp_path / "run")
     rows = list(csv.DictReader((tmp_path / "run/metrics.csv").open()))
     accuracies = [float(row["val/acc1"]) for row in rows if row["val/acc1"]]
-    assert summary["best/epoch"] == accuracies.index(max(accuracies)) < 2
+    assert summary["best/epoch"] == 1 + accuracies.index(max(accuracies)) < 3
     assert summary["best/val/acc1"] == summary["val/acc1"] == pytest.approx(max(accuracies), rel=1e-6)
     assert summary["final/val/acc1"] == pytest.approx(accuracies[-1], rel=1e-6) != summary["best/val/acc1"]
     assert summary["test_final/acc1"] < summary["test/acc1"]
@@ -180,7 +180,7 @@ def test_final_and_best_epoch_are_both_reported(cli, tmp_path, summary_of):
 def test_the_best_epoch_that_is_the_last_is_tested_once(cli, tmp_path, summary_of):
     assert cli(*SMALL, "hydra.run.dir=run").code == 0
     summary = summary_of(tmp_path / "run")
-    assert summary["best/epoch"] == 0
+    assert summary["best/epoch"] == 1
     for name in ("acc1", "acc5", "loss"):
         assert summary[f"test_final/{name}"] == summary[f"test/{name}"]
     header = (tmp_path / "run/metrics.csv").read_text().splitlines()[0]
