@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,6 +16,8 @@ from datamodules.sampler import EpochSampler, ShareSampler
 from datamodules.seeding import private_generator
 from datamodules.splits import Splits
 from gcp.errors import DataError
+
+SHOWN = 10  # classes a line names; of more, half of that
 
 
 class ImageDataModule(pl.LightningDataModule, ABC):
@@ -86,12 +89,19 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         if self._splits is not None:
             return
         splits = self.make_splits()
-        for part, dataset in splits._asdict().items():
-            needed = 2 if part == "train" else 1
-            size = len(dataset)
-            if size < needed:
-                raise DataError(f"the {part} part needs at least {needed} image(s), {type(self).__name__} gave {size}")
+        self._refuse_small(splits)
         self._splits = splits
+
+    def check_images(self, parts: Sequence[str]) -> dict[str, str]:
+        """Read the images of ``parts`` ahead, where they are files: those left out, see `FileDataModule`."""
+        return {}
+
+    def describe(self) -> str:
+        """Classes and sizes of the parts, in a line; after ``setup``."""
+        names, sizes = self.class_names, [len(part) for part in self.splits]  # type: ignore[arg-type]
+        named = ", ".join(names if len(names) <= SHOWN else [*names[: SHOWN // 2], "..."])
+        train, val, test = (f"{size:,}" for size in sizes)
+        return f"{len(names)} classes ({named}); {train} training, {val} validation, {test} test images"
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of the training part, shuffled by (seed, epoch), resumable inside an epoch."""
@@ -110,6 +120,13 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     def test_dataloader(self) -> DataLoader[Any]:
         """Batches of the test part, in order."""
         return self._eval_loader("test", self.splits.test)
+
+    def _refuse_small(self, splits: Splits) -> None:
+        for part, dataset in splits._asdict().items():
+            needed = 2 if part == "train" else 1
+            size = len(dataset)
+            if size < needed:
+                raise DataError(f"the {part} part needs at least {needed} image(s), {type(self).__name__} gave {size}")
 
     def _eval_loader(self, part: str, dataset: Dataset[Any]) -> DataLoader[Any]:
         size = len(dataset)  # type: ignore[arg-type]  # torch's Dataset declares no length

@@ -33,23 +33,59 @@ def check_labels(class_names: list[str], parts: dict[str, Records]) -> None:
         )
 
 
-def check_files(part: str, records: Records) -> None:
-    """Raise DataError for images that are not there, by one look into each folder and not at each file."""
-    there: dict[str, set[str]] = {}
-    missing = []
-    for path in records.paths():
-        folder, name = os.path.split(path)
-        if folder not in there:
-            there[folder] = _files(folder)
-        if name not in there[folder]:
-            missing.append(path)
-    if missing:
-        named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        raise DataError(f"{len(missing)} of {len(records)} {part} images are not there: {named}; restore them")
+def check_files(parts: dict[str, Records]) -> None:
+    """Raise DataError for images that are not there, or there twice, by one look into each folder and not at each file.
+
+    An image is there twice if it is listed twice, in one part or in two, or if one of two files is a link to the other.
+    """
+    folders: dict[str, _Folder] = {}
+    first: dict[str, tuple[str, str]] = {}
+    twice = []
+    for part, records in parts.items():
+        missing = []
+        for path in records.paths():
+            name = os.path.split(path)[0]
+            folder = folders.get(name) or folders.setdefault(name, _Folder(name))
+            itself = folder.itself(path)
+            if itself is None:
+                missing.append(path)
+            elif itself in first:
+                twice.append((first[itself], (path, part)))
+            else:
+                first[itself] = (path, part)
+        if missing:
+            named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+            raise DataError(f"{len(missing)} of {len(records)} {part} images are not there: {named}; restore them")
+    if twice:
+        (one, its_part), (other, other_part) = twice[0]
+        count = "1 image is there twice," if len(twice) == 1 else f"{len(twice)} images are there twice, the first"
+        raise DataError(
+            f"{count} as {one} ({its_part}) and as {other} ({other_part}); remove one from the lists or folders"
+        )
 
 
-def _files(folder: str) -> set[str]:
-    if not os.path.isdir(folder):
-        return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if not entry.is_symlink() or os.path.exists(entry.path)}
+class _Folder:
+    """What files a folder has. Raises DataError if it cannot be read."""
+
+    def __init__(self, path: str) -> None:
+        self.names: set[str] = set()
+        self.links: dict[str, str] = {}
+        self.real = os.path.realpath(path)
+        self.moved = self.real != path
+        if os.path.isdir(path):
+            try:
+                with os.scandir(path) as entries:
+                    for entry in entries:
+                        if entry.is_symlink():
+                            self.links[entry.name] = os.path.realpath(entry.path)
+                        if entry.is_file():
+                            self.names.add(entry.name)
+            except OSError as error:
+                raise DataError(f"the folder {path} cannot be read ({error.strerror}); mend that") from None
+
+    def itself(self, path: str) -> str | None:
+        """The file ``path``, which is in this folder, without links on the way; none: it is not there."""
+        name = os.path.basename(path)
+        if name not in self.names:
+            return None
+        return self.links.get(name) or (os.path.join(self.real, name) if self.moved else path)

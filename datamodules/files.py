@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from datamodules.augmented import AugmentedImages, FileSource, Source
 from datamodules.base import ImageDataModule
 from datamodules.checks import check_files, check_labels
+from datamodules.damage import unreadable
 from datamodules.location import Layout, chosen_root, locate
+from datamodules.official import Official, check_counts, check_lists, check_names
 from datamodules.options import FileOptions
 from datamodules.preprocessing import Preprocessing
 from datamodules.records import Record, Records
@@ -18,6 +22,8 @@ from datamodules.splits import Splits, stratified_split
 from datamodules.transforms.building import MEAN, STD, create_transform
 from datamodules.transforms.names import TRANSFORMS
 from gcp.errors import DataError
+
+PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
 class Listing(NamedTuple):
@@ -39,6 +45,9 @@ class Listing(NamedTuple):
 class FileDataModule(ImageDataModule):
     """A dataset of image files. A dataset is a subclass with ``name``, ``layout`` and ``read``.
 
+    A published one also has ``official``, and ``class_in`` where files are named after their classes: with
+    ``check=on`` a copy that is not as it was published is refused.
+
     Without ``holdout``, validation is on the dataset's own validation part, and where it has none on the test part, as
     the papers do, whose best epoch is then chosen on test images. With it, that fraction of every class's training
     images is held out for validation instead, and not trained on.
@@ -47,10 +56,15 @@ class FileDataModule(ImageDataModule):
     options: FileOptions
     name: str
     layout: Layout
+    official: Official | None = None
 
     @abstractmethod
     def read(self, root: Path) -> Listing:
         """Read the lists in ``root``, which has the layout."""
+
+    def class_in(self, path: str) -> str | None:
+        """Name of the class of the image ``path``, by the name of the file or its folder; none: they say nothing."""
+        return None
 
     @property
     def image_size(self) -> int:
@@ -74,9 +88,13 @@ class FileDataModule(ImageDataModule):
     def make_splits(self) -> Splits:
         """Find, read, check, divide. Raises DataError for everything that can be known before training."""
         options = self.options
-        names, *lists = self.read(locate(chosen_root(self.name, options.root), self.layout, options.download))
-        train, test, val = map(Records.of, lists)
-        self.check(names, {"training": train, "test": test, "validation": val})
+        root = locate(chosen_root(self.name, options.root), self.layout, options.download)
+        try:
+            names, *lists = self.read(root)
+            train, test, val = map(Records.of, lists)
+            self.check(root, names, {"training": train, "test": test, "validation": val})
+        except OSError as error:
+            raise DataError(f"{error.filename or root} cannot be read ({error.strerror or error}); mend that") from None
         self._class_names = names
         if options.holdout:
             train, val = held_out(train, options.holdout, options.holdout_seed)
@@ -88,11 +106,48 @@ class FileDataModule(ImageDataModule):
         sources = {"train": train, "val": val if len(val) else test, "test": test}
         return Splits(**{part: self._images(self.source(records), part) for part, records in sources.items()})
 
-    def check(self, class_names: list[str], parts: dict[str, Records]) -> None:
-        """Raise DataError for lists and files that do not go together."""
+    def check(self, root: Path, class_names: list[str], parts: dict[str, Records]) -> None:
+        """Raise DataError for lists and files that do not go together, or not with what was published."""
         check_labels(class_names, parts)
-        for part, records in parts.items():
-            check_files(part, records)
+        if self.options.check and self.official is not None:
+            check_lists(root, self.layout)
+            check_counts(self.name, self.official, class_names, parts)
+            check_names(class_names, parts, self.class_in)
+        check_files(parts)
+
+    def describe(self) -> str:
+        """That validation is on the test part is said too."""
+        same = self.splits.val.source.records is self.splits.test.source.records  # type: ignore[attr-defined]
+        return super().describe() + ("; validated on the test part" if same else "")
+
+    def check_images(self, parts: Sequence[str]) -> dict[str, str]:
+        """Read the images of ``parts`` (of "train", "val" and "test"), each file once.
+
+        Returns:
+            Files that cannot be read, with the reason, which are left out from now on: with ``damaged=skip``.
+
+        Raises:
+            DataError: there are any, with ``damaged=error``; or too few are left.
+        """
+        found: dict[str, str] = {}
+        rest: dict[int, Records] = {}
+        for part in parts:
+            source = getattr(self.splits, part).source
+            if not isinstance(source, FileSource):
+                continue
+            records = source.records
+            if id(records) not in rest:  # without a validation part, that and the test part are the same
+                wrong = unreadable(source, self.options.num_workers, PARTS[part])
+                found.update((records.path(position), reason) for position, reason in wrong.items())
+                if wrong and self.options.damaged == "error":
+                    raise _unreadable_images(PARTS[part], records, wrong)
+                kept = np.setdiff1d(np.arange(len(records)), list(wrong))
+                rest[id(records)] = records.select(kept) if wrong else records
+            source.records = rest[id(records)]
+        if found:
+            check_labels(self.class_names, {"training": self.splits.train.source.records})  # type: ignore[attr-defined]
+        self._refuse_small(self.splits)
+        return found
 
     def source(self, records: Records) -> Source:
         """The images of ``records``."""
@@ -108,3 +163,13 @@ def held_out(records: Records, fraction: float, seed: int) -> tuple[Records, Rec
     """Two parts of ``records``, the second with ``fraction`` of each class."""
     train, val = stratified_split(records.labels, (1 - fraction, fraction), seed)
     return records.select(train), records.select(val)
+
+
+def _unreadable_images(part: str, records: Records, wrong: dict[int, str]) -> DataError:
+    named = ", ".join(f"{records.path(at)} ({wrong[at]})" for at in list(wrong)[:3]) + (
+        ", ..." if len(wrong) > 3 else ""
+    )
+    return DataError(
+        f"{len(wrong)} of {len(records):,} {part} images cannot be read: {named}; restore them from the archive, or "
+        "leave them out with data.damaged=skip"
+    )

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gcp.errors import DataError
+
 Box = tuple[int, int, int, int]
 Row = tuple[str, int, Box | None]
 
@@ -36,7 +38,7 @@ class Records(Sequence[Record]):
     would come to have a copy of its own, because looking at an object writes its reference count.
 
     Args:
-        records: records, or the same as tuples with the path as text.
+        records: records, or the same as tuples with the path as text. Raises DataError for a label no integer holds.
 
     Attributes:
         labels: (N,) int64.
@@ -48,6 +50,8 @@ class Records(Sequence[Record]):
         for path, label, box in records:
             names += os.fsencode(path)
             ends.append(len(names))
+            if abs(label) >= 1 << 62:
+                raise DataError(f"the lists give {path} the label {label}; restore them from the archive")
             labels.append(label)
             boxed.append(box is not None)
             boxes.extend(box or ())

@@ -38,7 +38,7 @@ def images_in(folder: Path | str) -> list[str]:
 def images_below(folder: Path | str) -> Iterator[str]:
     """The images in ``folder`` and in the folders below, those of links too, folder after folder by name.
 
-    Raises DataError for a folder that cannot be read, or a link to a folder it lies in, which has no end.
+    Raises DataError for a folder that cannot be read, or a link back to a folder it lies in, without end.
     """
     for each in sorted(_folders(os.fspath(folder), ())):
         yield from images_in(each)
@@ -74,7 +74,7 @@ def _folders(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
     status = os.stat(folder)
     identity = (status.st_dev, status.st_ino)
     if identity in above:
-        raise DataError(f"{folder} is a link to a folder it lies in, which has no end; remove the link")
+        raise DataError(f"{folder} leads through a link back to a folder it lies in, without end; remove the link")
     yield folder
     for entry in entries(folder):
         if entry.is_dir():

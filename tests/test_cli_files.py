@@ -12,7 +12,7 @@ from lightning_modules.classifier import Classifier
 from tests.datamodules import fabricate
 from tests.small import SMALL
 
-HERE = [*SMALL, "hydra.run.dir=run", "data.batch_size=4"]
+HERE = [*SMALL, "hydra.run.dir=run", "data.batch_size=4", "data.check=off"]
 
 
 @pytest.mark.parametrize("protocol", ["flip", "ten_crop"])
@@ -35,7 +35,7 @@ def test_train_test_and_predict(cli, tmp_path, summary_of, protocol):
 @pytest.mark.parametrize("protocol", ["flip", "ten_crop", "multi_scale"])
 def test_views_are_averaged_like_an_explicit_loop(tmp_path, protocol):
     fabricate.cub(tmp_path)
-    data = create_datamodule("cub", root=str(tmp_path), protocol=protocol, image_size=16, batch_size=4)
+    data = create_datamodule("cub", root=str(tmp_path), check=False, protocol=protocol, image_size=16, batch_size=4)
     data.setup()
     images, _ = next(iter(data.test_dataloader()))
     torch.manual_seed(0)
@@ -72,8 +72,12 @@ def test_one_sentence(cli, arguments, sentence):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_image_ends_training_with_its_name(cli, tmp_path, summary_of, workers):
     fabricate.cub(tmp_path / "birds")
-    for image in (tmp_path / "birds/images").glob("*/*.jpg"):
-        image.write_bytes(image.read_bytes()[:200])
+    split = dict(line.split() for line in (tmp_path / "birds/train_test_split.txt").read_text().splitlines())
+    for line in (tmp_path / "birds/images.txt").read_text().splitlines():
+        number, file = line.split()
+        if split[number] == "1":  # those of validation and test are read before training
+            image = tmp_path / "birds/images" / file
+            image.write_bytes(image.read_bytes()[:200])
     outcome = cli("dataset=cub", "data.root=birds", f"data.num_workers={workers}", *HERE)
     assert outcome.code == 1
     assert outcome.err.count("error:") == 1
@@ -82,3 +86,49 @@ def test_a_damaged_image_ends_training_with_its_name(cli, tmp_path, summary_of, 
     assert "birds/images" in outcome.err
     assert "restore it from the archive" in outcome.err
     assert summary_of(tmp_path / "run")["status"] == "failed"
+
+
+def test_a_damaged_validation_image_is_found_before_the_first_epoch(cli, tmp_path, summary_of):
+    fabricate.cub(tmp_path / "birds")
+    tested = _cut(tmp_path / "birds", train="0")
+    outcome = cli("dataset=cub", "data.root=birds", *HERE)
+    assert outcome.code == 1
+    assert f"1 of 6 validation images cannot be read: birds/images/{tested}" in outcome.err
+    assert "data.damaged=skip" in outcome.err
+    assert not (tmp_path / "run/metrics.csv").exists() or not (tmp_path / "run/metrics.csv").read_text()
+
+
+def test_damaged_images_are_left_out_if_one_asks_for_it(cli, tmp_path, summary_of):
+    fabricate.cub(tmp_path / "birds")
+    files = [_cut(tmp_path / "birds", train=train) for train in "10"]
+    outcome = cli("dataset=cub", "data.root=birds", "data.damaged=skip", "data.num_workers=1", *HERE)
+    assert outcome.code == 0, outcome.err
+    for file in files:
+        assert outcome.err.count(f"left out birds/images/{file}: ") == 1
+    assert "11 training, 5 validation, 5 test images; validated on the test part" in " ".join(outcome.out.split())
+    again = cli(
+        "mode=test",
+        "ckpt_path=run",
+        "dataset=cub",
+        "data.root=birds",
+        "callbacks.progress_bar=false",
+        "hydra.run.dir=again",
+    )
+    assert again.code == 0, again.err
+    assert f"left out birds/images/{files[1]}" in again.err
+    assert summary_of(tmp_path / "again")["test/acc1"] == summary_of(tmp_path / "run")["test/acc1"]
+
+
+def test_classes_and_sizes_are_printed_before_training(cli):
+    outcome = cli(*SMALL)
+    assert "digits: 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9); 1,078 training, 360 validation, 359 test" in outcome.out
+
+
+def _cut(root, train):
+    """Cut the first image of one part of CUB short; its name in images/."""
+    lines = (root / "train_test_split.txt").read_text().splitlines()
+    number = next(line.split()[0] for line in lines if line.split()[1] == train)
+    files = dict(line.split() for line in (root / "images.txt").read_text().splitlines())
+    image = root / "images" / files[number]
+    image.write_bytes(image.read_bytes()[:200])
+    return files[number]

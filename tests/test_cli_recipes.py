@@ -14,7 +14,7 @@ from tests.small import SMALL
 STEPS = (
     "trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.limit_test_batches=1",
     "data.batch_size=4", "data.num_workers=0", "data.protocol=flip", "callbacks.progress_bar=false",
-    "trainer.accelerator=cpu", "backbone.weights=null", "hydra.run.dir=run",
+    "data.check=off", "trainer.accelerator=cpu", "backbone.weights=null", "hydra.run.dir=run",
 )  # fmt: skip
 FAST = "imagenet_alexnet_pade"
 
@@ -48,7 +48,7 @@ def test_a_recipe_says_where_its_data_and_weights_are_missing(cli, tmp_path):
     assert outcome.code == 1
     assert "set data.root" in outcome.err
     FABRICATED["cub"](tmp_path / "data")
-    outcome = cli("recipe=cub_resnet50_pade", "data.root=data", "backbone.weights=nowhere.pth")
+    outcome = cli("recipe=cub_resnet50_pade", "data.root=data", "backbone.weights=nowhere.pth", "data.check=off")
     assert outcome.code == 1
     assert "nowhere.pth" in outcome.err
     assert "Traceback" not in outcome.err

@@ -7,11 +7,13 @@ from pathlib import Path
 from datamodules.files import FileDataModule, Listing
 from datamodules.lists import lines, parsing
 from datamodules.location import Archive, Layout
+from datamodules.official import Official
 from datamodules.options import AircraftOptions
 from datamodules.records import Record
 
 URL = "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz"
 PLURAL = {"variant": "variants", "family": "families", "manufacturer": "manufacturers"}
+CLASSES = {"variant": 100, "family": 70, "manufacturer": 30}
 BANNER = 20  # pixels at the bottom of each image that name its photographer
 EDGE = 1 << 20  # beyond any image
 
@@ -27,6 +29,11 @@ class AircraftDataModule(FileDataModule):
         archives=(Archive("fgvc-aircraft-2013b.tar.gz", "d4acdd33327262359767eeaa97a4f732", URL),),
         source="https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft",
     )
+
+    @property
+    def official(self) -> Official:
+        """Another number of classes at each level."""
+        return Official(CLASSES[self.options.level], train=6667, test=3333)
 
     def read(self, root: Path) -> Listing:
         """Names of classes hold blanks: lines are split at the first."""

@@ -11,6 +11,7 @@ from datamodules.files import FileDataModule, Listing
 from datamodules.lists import parsing
 from datamodules.location import Archive, Layout
 from datamodules.matlab import load
+from datamodules.official import Official
 from datamodules.records import Record
 
 TEST_LABELS = "cars_test_annos_withlabels.mat"
@@ -20,6 +21,7 @@ class CarsDataModule(FileDataModule):
     """196 classes, 8,144 and 8,041 images, in either of the two layouts that were published."""
 
     name = "cars"
+    official = Official(196, train=8144, test=8041)
     layout = Layout(
         markers=(
             ("cars_train", "cars_test", "devkit/cars_meta.mat", "devkit/cars_train_annos.mat", TEST_LABELS),

@@ -11,6 +11,7 @@ from torchvision import datasets
 from datamodules.augmented import Source
 from datamodules.files import FileDataModule, Listing
 from datamodules.location import Archive, Layout
+from datamodules.official import Official, check_counts
 from datamodules.records import Record, Records
 from gcp.errors import DataError
 
@@ -22,6 +23,7 @@ class CIFAR10DataModule(FileDataModule):
     """
 
     name = "cifar10"
+    official = Official(10, train=50_000, test=10_000)
     reader = datasets.CIFAR10
     layout = Layout(
         markers=(("cifar-10-batches-py",),),
@@ -46,8 +48,10 @@ class CIFAR10DataModule(FileDataModule):
             parts.append([Record(Path(part, str(position)), label) for position, label in enumerate(stored.targets)])
         return Listing(list(stored.classes), *parts)
 
-    def check(self, class_names: list[str], parts: dict[str, Records]) -> None:
-        """The sums have been checked."""
+    def check(self, root: Path, class_names: list[str], parts: dict[str, Records]) -> None:
+        """The sums have been checked, and there are no files for single images."""
+        if self.options.check:
+            check_counts(self.name, self.official, class_names, parts)
 
     def source(self, records: Records) -> Source:
         """Images in memory."""
@@ -58,6 +62,7 @@ class CIFAR100DataModule(CIFAR10DataModule):
     """100 classes, 50,000 and 10,000 images of 32 x 32 pixels, in memory."""
 
     name = "cifar100"
+    official = Official(100, train=50_000, test=10_000)
     reader = datasets.CIFAR100
     layout = Layout(
         markers=(("cifar-100-python",),),

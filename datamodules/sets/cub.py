@@ -7,6 +7,7 @@ from pathlib import Path
 from datamodules.files import FileDataModule, Listing
 from datamodules.lists import by_id, parsing
 from datamodules.location import Archive, Layout
+from datamodules.official import Official
 from datamodules.records import Record
 
 URL = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
@@ -16,6 +17,7 @@ class CUBDataModule(FileDataModule):
     """200 classes, 5,994 and 5,794 images. The lists are joined by the images' numbers."""
 
     name = "cub"
+    official = Official(200, train=5994, test=5794)
     layout = Layout(
         markers=(("images", "images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"),),
         folder="CUB_200_2011",
@@ -36,5 +38,14 @@ class CUBDataModule(FileDataModule):
                 parts[training[image]].append(record)
         classes = by_id(root / "classes.txt")
         with parsing(root / "classes.txt"):
-            names = [classes[key].split(".", 1)[-1].replace("_", " ") for key in sorted(classes, key=int)]
+            names = [_name(classes[key]) for key in sorted(classes, key=int)]
         return Listing(names, parts["1"], parts["0"])
+
+    def class_in(self, path: str) -> str:
+        """That of the folder."""
+        return _name(Path(path).parent.name)
+
+
+def _name(folder: str) -> str:
+    """Of "001.Black_footed_Albatross"."""
+    return folder.split(".", 1)[-1].replace("_", " ")

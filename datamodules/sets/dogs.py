@@ -11,6 +11,7 @@ from datamodules.files import FileDataModule, Listing
 from datamodules.lists import in_order, parsing
 from datamodules.location import Archive, Layout
 from datamodules.matlab import load
+from datamodules.official import Official
 from datamodules.options import DogsOptions
 from datamodules.records import Record
 from gcp.errors import DataError
@@ -21,6 +22,7 @@ class DogsDataModule(FileDataModule):
 
     options: DogsOptions
     name = "dogs"
+    official = Official(120, train=12_000, test=8580)
     layout = Layout(
         markers=(
             ("Images", "train_list.mat", "test_list.mat"),
@@ -45,11 +47,15 @@ class DogsDataModule(FileDataModule):
             with parsing(file):
                 pairs = zip(np.atleast_1d(contents["file_list"]), np.atleast_1d(contents["labels"]), strict=True)
                 parts.append([self._record(images, str(name), int(label) - 1, names) for name, label in pairs])
-        return Listing(in_order(names), *parts)
+        return Listing(in_order(names, file), *parts)
+
+    def class_in(self, path: str) -> str:
+        """That of the folder."""
+        return _name(Path(path).parent.name)
 
     def _record(self, images: Path, file: str, label: int, names: dict[int, str]) -> Record:
         folder, _, name = file.partition("/")
-        names[label] = folder.split("-", 1)[-1].replace("_", " ")
+        names.setdefault(label, _name(folder))
         annotation = images.parent / "Annotation" / folder / Path(name).stem
         return Record(images / file, label, self._box(annotation) if self.options.crop_to_box else None)
 
@@ -66,3 +72,8 @@ class DogsDataModule(FileDataModule):
             raise DataError(f"the annotation {file} has no box; restore it from annotation.tar")
         left, upper, right, lower = (int(edge or 0) for edge in edges)
         return left, upper, right, lower
+
+
+def _name(folder: str) -> str:
+    """Of "n02085620-Chihuahua"."""
+    return folder.split("-", 1)[-1].replace("_", " ")

@@ -11,6 +11,7 @@ from datamodules.files import FileDataModule, Listing
 from datamodules.lists import parsing
 from datamodules.location import Archive, Layout
 from datamodules.matlab import load
+from datamodules.official import Official
 from datamodules.records import Record
 
 URL = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
@@ -20,6 +21,7 @@ class FlowersDataModule(FileDataModule):
     """102 classes, 1,020 images to train on, 1,020 to validate on, 6,149 to test on."""
 
     name = "flowers"
+    official = Official(102, train=1020, test=6149, val=1020)
     layout = Layout(
         markers=(("jpg", "setid.mat", "imagelabels.mat"),),
         folder="flowers-102",
@@ -32,7 +34,7 @@ class FlowersDataModule(FileDataModule):
     )
 
     def read(self, root: Path) -> Listing:
-        """Numbers of images and labels begin with 1."""
+        """Numbers of images and labels begin with 1. That labels are right is known from the sums of the lists."""
         with parsing(root / "imagelabels.mat"):
             labels = np.atleast_1d(load(root / "imagelabels.mat")["labels"]).astype(int) - 1
         with parsing(root / "setid.mat"):

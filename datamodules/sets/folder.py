@@ -44,8 +44,9 @@ class FolderDataModule(FileDataModule):
         for part, folder in folders.items():
             found, parts[part] = read_tree(folder)
             same_classes(names, found, folder)
-        test = parts.get("test", parts.get("val", []))
-        return Listing(names, train, test, parts.get("val", []))
+        if "test" not in parts:
+            return Listing(names, train, parts["val"])
+        return Listing(names, train, parts["test"], parts.get("val", ()))
 
 
 def _check_place(root: Path) -> None:

@@ -11,6 +11,7 @@ from torchvision.models import ResNet50_Weights
 from datamodules.archives import alone, check_md5, partial_folder, unpack
 from datamodules.files import FileDataModule, Listing
 from datamodules.location import Layout, chosen_root
+from datamodules.official import Official
 from datamodules.sets.folder import same_classes
 from datamodules.splits import Splits
 from datamodules.trees import read_tree
@@ -28,6 +29,7 @@ class ImageNetDataModule(FileDataModule):
     """
 
     name = "imagenet"
+    official = Official(1000, train=1_281_167, test=50_000)
     layout = Layout(
         markers=(("train", "val"),),
         source=f"https://image-net.org: {', '.join(ARCHIVES.values())}, or trees train/ and val/ with a folder for "
@@ -47,7 +49,13 @@ class ImageNetDataModule(FileDataModule):
         found, test = read_tree(root / "val")
         same_classes(numbers, found, root / "val")
         names = ResNet50_Weights.IMAGENET1K_V2.meta["categories"]
-        return Listing(list(names) if len(numbers) == len(names) else numbers, train, test)
+        names = list(names) if len(numbers) == len(names) else numbers
+        self._named = dict(zip(numbers, names, strict=True))
+        return Listing(names, train, test)
+
+    def class_in(self, path: str) -> str | None:
+        """Training images are called WNID_NUMBER; the names of the others say nothing."""
+        return self._named.get(os.path.basename(path).split("_")[0])
 
 
 def _extract_official(root: Path, layout: Layout) -> None:

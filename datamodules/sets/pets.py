@@ -7,6 +7,7 @@ from pathlib import Path
 from datamodules.files import FileDataModule, Listing
 from datamodules.lists import in_order, lines, parsing
 from datamodules.location import Archive, Layout
+from datamodules.official import Official
 from datamodules.records import Record
 
 URL = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
@@ -16,6 +17,7 @@ class PetsDataModule(FileDataModule):
     """37 breeds of cats and dogs, 3,680 and 3,669 images."""
 
     name = "pets"
+    official = Official(37, train=3680, test=3669)
     layout = Layout(
         markers=(("images", "annotations/trainval.txt", "annotations/test.txt"),),
         folder="oxford-iiit-pet",
@@ -36,7 +38,16 @@ class PetsDataModule(FileDataModule):
             with parsing(file):
                 for line in lines(file):
                     image, label = line.split()[:2]
-                    names[int(label) - 1] = image.rsplit("_", 1)[0].replace("_", " ")
+                    names.setdefault(int(label) - 1, _name(image))
                     records.append(Record(root / "images" / f"{image}.jpg", int(label) - 1))
             parts.append(records)
-        return Listing(in_order(names), *parts)
+        return Listing(in_order(names, file), *parts)
+
+    def class_in(self, path: str) -> str:
+        """That of the file's name."""
+        return _name(Path(path).stem)
+
+
+def _name(image: str) -> str:
+    """Of "yorkshire_terrier_12"."""
+    return image.rsplit("_", 1)[0].replace("_", " ")

@@ -32,7 +32,7 @@ from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.callbacks.progress import Bars
 from lightning_modules.checkpoint_files import AtomicCheckpointIO
 from lightning_modules.classifier import Classifier
-from lightning_modules.distributed.ranks import under_slurm
+from lightning_modules.distributed.ranks import is_main_process, under_slurm
 from lightning_modules.restore import read
 from lightning_modules.run import Run
 from lightning_modules.settings.callbacks import CallbackOptions
@@ -41,13 +41,34 @@ from lightning_modules.settings.switch import SwitchOptions
 from lightning_modules.settings.training import TrainingOptions
 from lightning_modules.switching import method_in, set_method
 
+SHOWN = 10  # files that are named one by one
+
 
 def build_data(run: Run) -> ImageDataModule:
     """The dataset, set up: what can be wrong with it shows before anything is trained."""
     options = dict(run.config["data"])
     data = create_datamodule(options.pop("name"), **options)
     data.setup()
+    mode = run.config["mode"]
+    if options.get("damaged") == "skip":
+        needed = {"fit": ("train", "val", "test"), "analyze": ("train",), "test": ("test",)}
+        left_out = data.check_images(needed.get(mode, ()))
+    elif mode == "fit" and is_main_process():  # training images are met in the first epoch
+        left_out = data.check_images(("val", "test"))
+    else:
+        left_out = {}
+    if is_main_process() and mode in ("fit", "test"):
+        print(f"{run.dataset}: {data.describe()}")
+        name_left_out(left_out)
     return data
+
+
+def name_left_out(failures: dict[str, str]) -> None:
+    """Name files that are left out because they cannot be read, with the reasons, and count them if they are many."""
+    for file in list(failures)[:SHOWN]:
+        print(f"left out {file}: {failures[file]}", file=sys.stderr)
+    if len(failures) > SHOWN:
+        print(f"left out {len(failures) - SHOWN:,} more images that cannot be read", file=sys.stderr)
 
 
 def build_classifier(run: Run, data: ImageDataModule) -> Classifier:

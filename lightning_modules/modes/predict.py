@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import sys
 from pathlib import Path
 
 from datamodules.loader import ImageLoader, process_options
 from datamodules.pictures import Pictures, find_pictures, join
 from gcp.errors import DataError
-from lightning_modules.modes.building import build_trainer, count_parameters, preprocessing_of, trained_classifier
+from lightning_modules.modes.building import (
+    build_trainer,
+    count_parameters,
+    name_left_out,
+    preprocessing_of,
+    trained_classifier,
+)
 from lightning_modules.modes.table import show_rows
 from lightning_modules.restore import read
 from lightning_modules.run import Run
 from lightning_modules.summary import Summary
 
 FILE = "predictions.csv"
-SHOWN = 10  # unreadable files that are named one by one
 
 
 def run(run: Run, summary: Summary) -> None:
@@ -40,7 +44,7 @@ def run(run: Run, summary: Summary) -> None:
     results = trainer.predict(module, loader)
     assert results is not None
     failures = [failure for _, batch in results for failure in batch.failures]
-    _report(failures)
+    name_left_out(dict(failures))
     if len(failures) == len(files):
         raise DataError(f"none of the {len(files)} files in data.path={options['path']} is a readable image")
     with (run.directory / FILE).open("w", newline="") as target:
@@ -54,10 +58,3 @@ def run(run: Run, summary: Summary) -> None:
     summary.update(**count_parameters(module), ckpt_path=run.config["ckpt_path"], **counts)
     rows = {"images": str(counts["predict/images"]), "unreadable": str(len(failures)) if failures else None}
     show_rows(run, {**rows, "predictions": FILE})
-
-
-def _report(failures: list[tuple[str, str]]) -> None:
-    for file, reason in failures[:SHOWN]:
-        print(f"left out {file}: {reason}", file=sys.stderr)
-    if len(failures) > SHOWN:
-        print(f"left out {len(failures) - SHOWN} more files that are no readable images", file=sys.stderr)

@@ -6,11 +6,17 @@ import pickle
 import shutil
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy.io import savemat
+from torchvision import datasets as tv
+
+from datamodules.datasets import DATASETS
+from datamodules.official import Official
+from gcp.registry import resolve
 
 CLASSES, TRAIN, TEST = 3, 4, 2  # per class
 MODES = ("RGB", "L", "CMYK", "P")  # one after the other
@@ -227,3 +233,24 @@ FABRICATED: dict[str, Callable[[Path], None]] = {
     "folder": folder,
 }
 """What makes a copy in a folder, by the name of the dataset."""
+
+OFFICIAL = dict.fromkeys(FABRICATED, Official(CLASSES, CLASSES * TRAIN, CLASSES * TEST)) | {
+    "flowers": Official(CLASSES, 9, 6, 3),
+    "cifar10": Official(CLASSES, 30, 6),
+    "cifar100": Official(CLASSES, 12, 6),
+}
+"""What is known of the copies, as of the published datasets."""
+
+
+def stand_in(monkeypatch) -> None:
+    """Let the copies be what was published, but for the sums of files, which nothing is known of."""
+    for name, official in OFFICIAL.items():
+        module = resolve(DATASETS.get(name).datamodule)
+        if module.official is not None:
+            monkeypatch.setattr(module, "official", official)
+        lists = (replace(each, md5=each.md5 if each.extracted else None) for each in module.layout.archives)
+        monkeypatch.setattr(module, "layout", replace(module.layout, archives=tuple(lists)))
+    for reader in (tv.CIFAR10, tv.CIFAR100):
+        for part in ("train_list", "test_list"):
+            monkeypatch.setattr(reader, part, [[name, None] for name, _ in getattr(reader, part)])
+        monkeypatch.setattr(reader, "meta", {**reader.meta, "md5": None})
