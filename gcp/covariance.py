@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from gcp.autocast import without_autocast
 from gcp.errors import OptionError
-from gcp.features import flat_features
+from gcp.features import flat_features, in_safe_units
 from gcp.methods import METHODS, MethodInfo, SpectralOptions
 from gcp.options import make_options
 from gcp.registry import resolve
 from gcp.spectral.function import CovarianceFunction
 from gcp.spectral.maps import SpectralMap, SquareRoot
 from gcp.spectral.method import SpectralMethod
+from gcp.spectral.range import require_in_range
 
 
 def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None, **options: object) -> SpectralMethod:
@@ -62,9 +64,27 @@ def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
         DtypeError: not floating point.
         NonFiniteError: NaN or infinity in ``features``; names the samples.
         DecompositionError: a sample whose decomposition does not converge in any way; names it.
+        DomainError: features whose squares, or whose power, the type cannot hold.
     """
-    root: Tensor = decomposed_root(features, method)[0]
-    return root
+    flat = flat_features(features)
+    method.options.check_channels(flat.shape[1])
+    parameter = method.parameter
+    degree = method.at(parameter).degree
+    if degree is None:
+        return _decomposed(flat, parameter, method)[0]
+
+    def root(flat: Tensor) -> Tensor:
+        Z, _, eigenvalues = _decomposed(flat, parameter, method)
+        seen.append(eigenvalues)
+        return Z
+
+    seen: list[Tensor] = []
+    working = torch.float32 if method.options.precision == "float32" else torch.float64
+    squares_fit = torch.finfo(flat.dtype).max < torch.finfo(working).max
+    Z = root(flat) if squares_fit else in_safe_units(root, flat, 2 * degree, working)
+    if isinstance(degree, Tensor) or abs(degree) != 0.5:  # otherwise Z is in range if the features, or eps, are
+        require_in_range(Z, seen[0], method.function.name)
+    return Z
 
 
 def decomposed_root(features: Tensor, method: SpectralMethod) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,6 +96,10 @@ def decomposed_root(features: Tensor, method: SpectralMethod) -> tuple[Tensor, T
     """
     flat = flat_features(features)
     method.options.check_channels(flat.shape[1])
-    with without_autocast(features):
-        Z, U, eigenvalues, _ = CovarianceFunction.apply(flat, method.parameter, method)
+    return _decomposed(flat, method.parameter, method)
+
+
+def _decomposed(flat: Tensor, parameter: Tensor | None, method: SpectralMethod) -> tuple[Tensor, Tensor, Tensor]:
+    with without_autocast(flat):
+        Z, U, eigenvalues, _ = CovarianceFunction.apply(flat, parameter, method)
     return Z, U.detach(), eigenvalues.detach()

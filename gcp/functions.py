@@ -12,7 +12,7 @@ from torch import Tensor
 from gcp.autocast import without_autocast
 from gcp.covariance import covariance_root, spectral_method
 from gcp.errors import DomainError, OptionError
-from gcp.features import check_matrix, largest_entry, power_of_two
+from gcp.features import check_matrix, largest_entry, safe_unit
 from gcp.spectral.decomposition import finite_samples
 from gcp.spectral.maps import SpectralMap, as_map, map_options
 from gcp.spectral.maps.lookup import Pair
@@ -20,7 +20,6 @@ from gcp.spectral.matrix import MatrixFunction
 from gcp.spectral.method import SpectralMethod
 from gcp.spectral.samples import sample_list
 
-COMFORTABLE = 2.0**10  # roots of matrices that need no other units, whatever the type
 FunctionLike = str | SpectralMap | Pair
 
 
@@ -84,8 +83,8 @@ def matrix_function(matrix: Tensor, method: SpectralMethod, check_symmetric: boo
         if degree is None:
             Z, _, _ = MatrixFunction.apply(batch, parameter, method, None)
         else:
-            root = power_of_two(largest_entry(batch).sqrt())
-            root = torch.where((root > COMFORTABLE) | (root < 1 / COMFORTABLE), root, 1)
+            narrow = torch.float32 if method.options.precision == "float32" else batch.dtype
+            root = safe_unit(largest_entry(batch.detach()).sqrt(), narrow)
             unit = root * root
             Z, _, _ = MatrixFunction.apply(batch / unit, parameter, method, unit)
             Z = Z * root ** (2 * degree)

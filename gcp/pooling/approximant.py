@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gcp.features import centred, flat_features, second_moment, working
+from gcp.features import centred, flat_features, in_safe_units, second_moment, working
 from gcp.methods import MethodInfo, RootOptions
 from gcp.pooling.matrix import MatrixPooling
 from gcp.registry import resolve
@@ -25,6 +25,8 @@ class ApproximantPooling(MatrixPooling):
 
     def matrix(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, C)."""
-        P = second_moment(centred(working(flat_features(features))))
-        root: Tensor = MatrixRoot.apply(P, self.root)
+        return in_safe_units(self._root, working(flat_features(features)))
+
+    def _root(self, flat: Tensor) -> Tensor:
+        root: Tensor = MatrixRoot.apply(second_moment(centred(flat)), self.root)
         return root

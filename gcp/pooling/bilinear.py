@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gcp.features import flat_features, second_moment, working
+from gcp.features import flat_features, largest_entry, safe_unit, second_moment, working
 from gcp.methods import BilinearOptions, MethodInfo
 from gcp.pooling.matrix import MatrixPooling
 from gcp.pooling.signed_root import signed_root, unit_length
@@ -24,7 +24,7 @@ class BilinearPooling(MatrixPooling):
     def matrix(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, C)."""
         X = working(flat_features(features, positions=1))
-        M = second_moment(X)
+        M = second_moment(X / safe_unit(largest_entry(X.detach())))
         energy = M.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
         return signed_root(M, energy, self.eps)
 

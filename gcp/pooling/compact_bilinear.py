@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gcp.features import check_channels, flat_features, second_moment, working
+from gcp.features import check_channels, flat_features, largest_entry, safe_unit, second_moment, working
 from gcp.methods import CompactBilinearOptions, MethodInfo
 from gcp.pooling.matrix import described
 from gcp.pooling.signed_root import signed_root, unit_length
@@ -41,6 +41,7 @@ class CompactBilinearPooling(nn.Module):
         """(B, C, H, W) to (B, dimension)."""
         check_channels(features, self.in_channels)
         X = working(flat_features(features, positions=1))
+        X = X / safe_unit(largest_entry(X.detach()))
         channels, positions = X.shape[-2:]
         # Numbers to add up: one for each pair of channels, or one for each position and bin.
         sketch = sketch_of_moment if channels**2 <= positions * self.out_features else sketch_by_fft

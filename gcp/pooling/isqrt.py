@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gcp.features import centred, flat_features, working
+from gcp.features import centred, flat_features, in_safe_units, working
 from gcp.methods import IsqrtOptions, MethodInfo
 from gcp.pooling.matrix import MatrixPooling
 from gcp.roots.isqrt import NewtonSchulzRoot
@@ -24,6 +24,8 @@ class IsqrtPooling(MatrixPooling):
 
     def matrix(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, C)."""
-        Xc = centred(working(flat_features(features)))
-        root: Tensor = NewtonSchulzRoot.apply(Xc, self.iterations)
+        return in_safe_units(self._root, working(flat_features(features)))
+
+    def _root(self, flat: Tensor) -> Tensor:
+        root: Tensor = NewtonSchulzRoot.apply(centred(flat), self.iterations)
         return root

@@ -11,7 +11,7 @@ from torch import Tensor
 from gcp.autocast import without_autocast
 from gcp.covariance import covariance_root, decomposed_root
 from gcp.errors import DerivativeError
-from gcp.features import centred, flat_features, working
+from gcp.features import centred, flat_features, in_safe_units, working
 from gcp.methods import MethodInfo, SEBOptions
 from gcp.pooling.covariance import function_method
 from gcp.pooling.matrix import MatrixPooling
@@ -64,15 +64,16 @@ class SEBPooling(MatrixPooling):
 
     def matrix(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, C)."""
-        return self._reweighted(features) if self.reweight else self._scaled(features)
+        if not self.reweight:
+            return self._scaled(features)
+        return in_safe_units(self._reweighted, working(flat_features(features)))
 
     def _scaled(self, features: Tensor) -> Tensor:
         Q, U, eigenvalues = decomposed_root(working(flat_features(features)), self.method)
         norm: Tensor = BranchNorm.apply(Q, U, eigenvalues)
         return Q * (1 + norm)[..., None, None]
 
-    def _reweighted(self, features: Tensor) -> Tensor:
-        flat = working(flat_features(features))
+    def _reweighted(self, flat: Tensor) -> Tensor:
         finite = flat.isfinite().all(-1).all(-1)[..., None, None]  # what becomes of the others is the method's option
         mean = centred(torch.where(finite, flat, 0)).square().sum((-2, -1), keepdim=True) / flat.shape[-2]
         scale = torch.where(mean == 0, 1, mean).sqrt()
@@ -112,7 +113,7 @@ class BranchNormGradient(ReverseMode):
     def forward(grad: Tensor, U: Tensor, eigenvalues: Tensor, norm: Tensor) -> Tensor:
         """(B, C, C) from dL/dn (B,), U (B, C, n), the squares of Q's eigenvalues (B, n), n (B,)."""
         with without_autocast(U):
-            slope = eigenvalues.sqrt() * (1 - 2 * eigenvalues) * (-2 * eigenvalues).exp()
+            slope = eigenvalues.sqrt() * (-2 * eigenvalues).exp() * (1 - 2 * eigenvalues)  # 0, not NaN, for large ones
             weight = torch.where(norm == 0, 0, grad / norm)
             weighted: Tensor = (U * (slope * weight.unsqueeze(-1)).to(U.dtype).unsqueeze(-2)) @ U.mT
         return weighted.to(grad.dtype)

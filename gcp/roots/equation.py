@@ -5,22 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gcp.features import symmetric
+from gcp.features import largest_entry, safe_unit, symmetric
 
 
 def lyapunov_solution(B: Tensor, C: Tensor, iterations: int) -> Tensor:
     """X with B X + X B = C, by the Newton-Schulz iteration for the sign of [[B, C], [0, -B]].
 
     B <- B (3 I - B^2)/2 tends to I and C <- (3 C - B^2 C - C B^2 + B C B)/2 to 2 X (ICLR 2022, arXiv 2201.08663). Each
-    matrix is divided by its own Frobenius norm first; a matrix that is 0 gives 0.
+    matrix is divided by |B^2|_F^(1/2) first, as published: no less than its largest eigenvalue, and where eigenvalues
+    are many much less than |B|_F. A matrix that is 0 gives 0.
 
     Args:
         B: (..., n, n), symmetric positive semi-definite.
         C: (..., n, n), symmetric.
         iterations: at least 1; in the eigenbasis of B, entry (i, j) has converged when the smaller of b_i, b_j is well
-            above 1.5^-iterations |B|.
+            above 1.5^-iterations |B^2|^(1/2).
     """
-    norm = torch.linalg.matrix_norm(B, keepdim=True)
+    unit = safe_unit(largest_entry(B))
+    B, C = B / unit, C / unit
+    norm = torch.linalg.matrix_norm(B @ B, keepdim=True).sqrt()
     empty = norm == 0
     inverse = torch.where(empty, 0, 1 / torch.where(empty, 1, norm))
     B, C = B * inverse, C * inverse

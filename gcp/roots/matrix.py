@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,12 @@ from torch import Tensor
 
 from gcp.autocast import without_autocast
 from gcp.errors import DerivativeError, OptionError
-from gcp.features import check_matrix, symmetric, working
+from gcp.features import check_matrix, largest_entry, safe_unit, symmetric, working
 from gcp.methods import METHODS, RootOptions
 from gcp.options import make_options
 from gcp.registry import resolve
 from gcp.reverse_mode import ReverseMode
+from gcp.roots.definite import require_semidefinite
 from gcp.roots.equation import lyapunov_solution
 
 APPROXIMANTS = {"mpa": "gcp.roots.pade:pade", "mtp": "gcp.roots.taylor:taylor"}
@@ -23,11 +25,15 @@ APPROXIMANTS = {"mpa": "gcp.roots.pade:pade", "mtp": "gcp.roots.taylor:taylor"}
 
 @dataclass(frozen=True)
 class Root:
-    """What is computed: ``approximant(A, degree, inverse)`` of a matrix of norm 1, and how far forward and backward."""
+    """What is computed: ``approximant(A, degree, inverse)`` of a matrix of norm 1, and how far forward and backward.
+
+    ``roundoff``: of the dtype of matrices that are to be checked for negative eigenvalues; none: they are covariances.
+    """
 
     approximant: Callable[[Tensor, int, bool], Tensor]
     options: RootOptions
     inverse: bool = False
+    roundoff: float | None = None
 
 
 def matrix_root(matrix: Tensor, method: str = "mpa", *, inverse: bool = False, **options: Any) -> Tensor:
@@ -46,10 +52,14 @@ def matrix_root(matrix: Tensor, method: str = "mpa", *, inverse: bool = False, *
     Raises:
         DtypeError: not a tensor of real floating-point numbers.
         ShapeError: not square.
+        DomainError: a negative eigenvalue beyond rounding, except in an exported program; NaN stays NaN.
         UnknownNameError, OptionError: no such method, or an option it does not have or that is out of range.
     """
     check_matrix(matrix)
-    root: Tensor = MatrixRoot.apply(symmetric(working(matrix)), root_method(method, inverse, options))
+    built = dataclasses.replace(root_method(method, inverse, options), roundoff=torch.finfo(matrix.dtype).eps)
+    if matrix.is_meta or not matrix.numel():  # a shape and a history, which is all there is to know
+        return (matrix + matrix.mT) / 2
+    root: Tensor = MatrixRoot.apply(working(matrix), built)
     return root.to(matrix.dtype)
 
 
@@ -69,13 +79,17 @@ class MatrixRoot(ReverseMode):
 
     @staticmethod
     def forward(matrix: Tensor, root: Root) -> Tensor:
-        """B (..., n, n)."""
+        """B (..., n, n) of the symmetric part of ``matrix``."""
         with without_autocast(matrix):
+            if root.roundoff is not None and not torch.compiler.is_exporting():
+                matrix = require_semidefinite(matrix, root.roundoff)
+            unit = safe_unit(largest_entry(matrix).sqrt())
+            matrix = symmetric(matrix / unit / unit)
             norm = torch.linalg.matrix_norm(matrix, keepdim=True)
             empty = norm == 0
             safe = torch.where(empty, 1, norm)
             B = root.approximant(matrix / safe, root.options.degree, root.inverse)
-            compensation = safe.rsqrt() if root.inverse else safe.sqrt()
+            compensation = safe.rsqrt() / unit if root.inverse else safe.sqrt() * unit
             return symmetric(B) * torch.where(empty, 0, compensation)
 
     @staticmethod

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gcp.errors import NonFiniteError
+from gcp.errors import DomainError, NonFiniteError
 from gcp.kernels.loewner import Spectrum
 from gcp.methods import SpectralOptions
 from gcp.spectral import lapack
@@ -119,7 +119,25 @@ def _operator(features: Tensor, precision: str, path: str, nonfinite: str) -> tu
         nothing: tuple[Tensor, Tensor, Tensor] = _allocate(features, precision, path, nonfinite)
         return nothing
     route = choose_route(precision, path, features.dtype, channels, positions)
-    return _factorise(finite_samples(features, nonfinite == "zero"), route, lapack.eigh, lapack.svd)
+    features = finite_samples(features, nonfinite == "zero")
+    if torch.finfo(features.dtype).max >= torch.finfo(route.working).max:
+        _check_squares(features, route.working)
+    return _factorise(features, route, lapack.eigh, lapack.svd)
+
+
+def _check_squares(features: Tensor, working: torch.dtype) -> None:
+    """Raise DomainError where ``working`` cannot hold the eigenvalues of features (B, C, N), which are squares."""
+    limits = torch.finfo(working)
+    least, most = limits.tiny**0.5 / limits.eps, (limits.max / features[0].numel()) ** 0.5 / 4
+    size = torch.linalg.vector_norm(features, torch.inf, dim=(-2, -1))
+    outside = (size != 0) & ((size < least) | (size > most))
+    if outside.any():
+        samples = sample_list(outside)
+        raise DomainError(
+            f"the features of sample {samples[0]} are as large as {float(size[samples[0]]):.3g}, and this function "
+            f"needs their squares: scale them to between {least:.0e} and {most:.0e}",
+            samples,
+        )
 
 
 @torch.library.register_fake("gcp::factorise")  # type: ignore[untyped-decorator]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gcp.autocast import without_autocast
 from gcp.errors import DerivativeError
+from gcp.features import narrowed, safe_unit
 from gcp.kernels.loewner import Loewner
 from gcp.reverse_mode import ReverseMode
 from gcp.spectral.decomposition import factorise
@@ -112,14 +113,14 @@ class CovarianceGradient(ReverseMode):
             kernel = _kernel(method, eigenvalues, U, V)
             folded = ((kernel.among - kernel.null) * kernel.root).to(U.dtype)
             null = (kernel.null * kernel.root).to(U.dtype)
-            G = grad.to(U.dtype)
+            G, unit = narrowed(grad, U.dtype)
             GU = ((G + G.mT) @ U).mul_(0.5)  # C x n is less to halve than C x C
             A = U.mT @ GU
             T = U @ (folded * A) + GU * null
             if kernel.loewner.trace is not None:
-                c = kernel.loewner.trace_coefficient(A, grad)
+                c = kernel.loewner.trace_coefficient(A, G)
                 T = T + U * (c[..., None, None] * kernel.root).to(U.dtype)
-            grad_x: Tensor = (T * (2 / positions**0.5)) @ V.mT
+            grad_x: Tensor = (T * (2 / positions**0.5)) @ V.mT * unit
         return grad_x
 
     @staticmethod
@@ -164,8 +165,11 @@ class CovarianceHessian(ReverseMode):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Cotangents of dL/dZ (B, C, C), and dU and dV of `CovarianceFunction`; w is (B, C, N)."""
         with without_autocast(U):
-            kernel = _kernel(method, eigenvalues, U, V)
+            # The result grows as 1/|Xc| does, parts of it as its square: in units of |Xc| they all fit the type.
+            unit = safe_unit(eigenvalues[..., :1].sqrt().to(U.dtype))
+            kernel = _kernel(method, eigenvalues / unit.to(eigenvalues.dtype) ** 2, U, V)
             root, L, null = (part.to(U.dtype) for part in kernel[:3])
+            unit = unit.unsqueeze(-1)
             w = w.to(U.dtype)
             w = (w - w.mean(-1, keepdim=True)) / V.shape[-2] ** 0.5
 
@@ -185,7 +189,7 @@ class CovarianceHessian(ReverseMode):
             dU = 2 * (U @ (S @ B + S0.mT @ wV) + S0 @ B - K + limit - U @ (U.mT @ limit))
             wSU = w.mT @ (U @ S + S0)
             dV = 2 * (wSU - V @ (V.mT @ wSU))
-            return dG.to(grad.dtype), dU, dV
+            return dG.to(grad.dtype), dU / unit, dV / unit
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

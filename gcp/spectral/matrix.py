@@ -9,12 +9,14 @@ from torch import Tensor
 
 from gcp.autocast import without_autocast
 from gcp.errors import DerivativeError, DomainError
+from gcp.features import narrowed
 from gcp.reverse_mode import ReverseMode
 from gcp.spectral import lapack
 from gcp.spectral.decomposition import finite_samples
 from gcp.spectral.maps import SpectralMap
 from gcp.spectral.method import SpectralMethod
 from gcp.spectral.parameter import ParameterSlope
+from gcp.spectral.range import out_of_range, range_error
 from gcp.spectral.samples import sample_list
 
 
@@ -105,13 +107,13 @@ class MatrixGradient(ReverseMode):
         size = U.shape[-1]
         with without_autocast(U):
             loewner = method.loewner(eigenvalues, size, size)
-            G = grad.to(U.dtype)
+            G, unit = narrowed(grad, U.dtype)
             A = U.mT @ ((G + G.mT) / 2) @ U
             grad_matrix = U @ (loewner.matrix[..., :-1, :-1].to(U.dtype) * A) @ U.mT
             if loewner.trace is not None:
                 c = loewner.trace_coefficient(A, G).to(U.dtype)
                 grad_matrix = grad_matrix + torch.eye(size, dtype=U.dtype, device=U.device) * c[..., None, None]
-        return grad_matrix.to(grad.dtype)
+        return (grad_matrix * unit).to(grad.dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -190,19 +192,11 @@ def null_floor(eigenvalues: Tensor, eps: float) -> Tensor:
 
 def check_range(values: Tensor, method: SpectralMethod, dtype: torch.dtype, unit: Tensor | None) -> None:
     """Raise DomainError if a result's largest value (B, n) overflows ``dtype``, or vanishes where f scales with P."""
-    largest, range_ = values.abs().amax(-1), torch.finfo(dtype)
     degree = method.degree
+    largest = values.abs().amax(-1, keepdim=True).double()
     if unit is not None and degree is not None:
-        largest = largest.double() * unit.flatten().double() ** degree
-    outside = largest > range_.max
-    if degree is not None:
-        outside = outside | ((largest < range_.tiny) & (values != 0).any(-1))
+        largest = largest * unit.flatten(1).double() ** degree
+    outside = out_of_range(largest.to(dtype), values if degree is not None else torch.zeros_like(values))
     if outside.any():
         samples = sample_list(outside)
-        kind = str(dtype).removeprefix("torch.")
-        raise DomainError(
-            f"{method.function.name} of matrix {samples[0]} is out of the range of {kind}, {range_.tiny:.2g} to "
-            f"{range_.max:.2g}: its largest eigenvalue would be {float(largest[samples[0]]):.3g}; scale the matrix"
-            + ("" if dtype == torch.float64 else ", or use float64"),
-            samples,
-        )
+        raise range_error(f"{method.function.name} of matrix {samples[0]}", dtype, "matrix", samples)

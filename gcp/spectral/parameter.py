@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gcp.autocast import without_autocast
 from gcp.errors import DerivativeError
+from gcp.features import narrowed
 from gcp.reverse_mode import ReverseMode
 from gcp.spectral.method import SpectralMethod
 
@@ -42,10 +43,11 @@ class ParameterSlope(ReverseMode):
             if method.keep is not None:
                 weights = torch.where(method.keep(spectrum, method.options), weights, weights[..., -1:])
             weights = weights.to(U.dtype)
-            G = grad.to(U.dtype)
+            G, unit = narrowed(grad, U.dtype)
             diagonal = (U * (G @ U)).sum(-2)
             rest = G.diagonal(dim1=-2, dim2=-1).sum(-1) - diagonal.sum(-1)
-            slope = (weights[..., :-1] * diagonal).sum() + (weights[..., -1] * rest).sum()
+            slopes = (weights[..., :-1] * diagonal).sum(-1) + weights[..., -1] * rest
+            slope = (slopes[:, None, None] * unit).sum()
         return slope.to(parameter).reshape(parameter.shape)
 
     @staticmethod

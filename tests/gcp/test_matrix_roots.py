@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import scipy.interpolate
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 import gcp
-from gcp.errors import DerivativeError, OptionError, ShapeError, UnknownNameError
+from gcp.errors import DerivativeError, DomainError, DtypeError, OptionError, ShapeError, UnknownNameError
 from gcp.pooling.factory import create_pooling
 from gcp.roots.equation import lyapunov_solution
 from gcp.roots.pade import coefficients as pade_coefficients
@@ -106,6 +107,33 @@ def test_lyapunov_solution_is_scipys(batch: tuple[int, ...]) -> None:
         assert relative_error(x, expected) < 1e-11
 
 
+def published(B: Tensor, C: Tensor, iterations: int) -> Tensor:
+    """Algorithm 2 of arXiv 2201.08663, as printed: B, C divided by |B^2|^(1/2)."""
+    eye = torch.eye(len(B), dtype=B.dtype)
+    norm = torch.linalg.matrix_norm(B @ B).sqrt()
+    B, C = B / norm, C / norm
+    for _ in range(iterations):
+        C = (C @ (3 * eye - B @ B) - B @ B @ C + B @ C @ B) / 2
+        B = B @ (3 * eye - B @ B) / 2
+    return C / 2
+
+
+def test_the_published_iteration() -> None:
+    B, C = noise(64, 196), noise(64, 64, seed=1)
+    B, C = B @ B.mT / 196, C + C.mT
+    assert relative_error(lyapunov_solution(B, C, 8), published(B, C, 8)) < 1e-12
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_eight_iterations_are_enough_for_the_published_maps(method: str) -> None:
+    """256 channels, 784 positions: 1e-5 of the converged gradient, where dividing by |B|_F leaves 1e-1."""
+    x, gradient = noise(1, 256, 28, 28), grad_out(256)
+    found, converged = (
+        forward_backward(create_pooling(method, 256, backward_iterations=steps), x, gradient)[1] for steps in (8, 16)
+    )
+    assert (found - converged).norm() < 2e-5 * converged.norm()
+
+
 @pytest.mark.parametrize("inverse", [False, True])
 @pytest.mark.parametrize("method", METHODS)
 def test_gradient_solves_the_lyapunov_equation_at_the_computed_root(method: str, inverse: bool) -> None:
@@ -194,6 +222,46 @@ def test_quotient_by_products_is_the_quotient() -> None:
         names = {str(node.target) for node in program.graph.nodes}
         assert not any("cholesky" in name or "solve" in name for name in names)
         assert relative_error(program.module()(A), pade(A, 5, inverse)) < 1e-11
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_negative_eigenvalues_are_refused(method: str, inverse: bool) -> None:
+    for dtype in (torch.float32, torch.float64):
+        A = torch.stack([torch.eye(2), torch.diag(torch.tensor([1.0, -0.5]))]).to(dtype)
+        for scale in (1.0, 2.0**80, 2.0**-80):
+            with pytest.raises(DomainError, match="matrix 1 has the eigenvalue -") as caught:
+                gcp.matrix_root(A * scale, method, inverse=inverse)
+            assert caught.value.samples == (1,)
+        found = torch.vmap(lambda A: gcp.matrix_root(A, method, inverse=inverse))(A.abs())
+        assert torch.equal(found, gcp.matrix_root(A.abs(), method, inverse=inverse))
+        with pytest.raises(DomainError, match="matrix 1"):
+            torch.vmap(lambda A: gcp.matrix_root(A, method))(A)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_singular_matrices_are_not_negative(dtype: torch.dtype) -> None:
+    """Rounding of either sign, as a product leaves it."""
+    for seed in range(20):
+        X = noise(16, 3, seed=seed).to(dtype)
+        assert gcp.matrix_root(X @ X.mT).isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0), (0, 3, 3)])
+def test_nothing(shape: tuple[int, ...]) -> None:
+    for function in (gcp.matrix_root, gcp.spectral_function):
+        A = torch.zeros(shape, requires_grad=True)
+        Z = function(A)
+        Z.sum().backward()
+        assert A.grad is not None
+        assert Z.shape == A.grad.shape == shape
+
+
+@pytest.mark.parametrize("function", [gcp.matrix_root, gcp.spectral_function])
+def test_complex_and_whole_numbers_are_refused(function: Callable[..., Tensor]) -> None:
+    for dtype in (torch.complex64, torch.int64, torch.bool):
+        with pytest.raises(DtypeError, match="floating point"):
+            function(torch.eye(2).to(dtype))
 
 
 def test_mistakes() -> None:
