@@ -49,6 +49,8 @@ def main() -> None:
         register_sweeper()
         with shared_start():
             _compose_and_run()
+    except KeyboardInterrupt:  # before the run has begun, whose own end is `job`'s
+        sys.exit(130)
     except (GCPError, HydraException, OmegaConfBaseException) as error:
         if full_error:
             raise

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from conf.messages import sentence
 from gcp.errors import GCPError, SweepFailedError
 from gcp.options import make_options
+from lightning_modules.checkpoint_names import to_resume
 from lightning_modules.settings.loggers import WandbOptions
 from lightning_modules.summary import OK, RUNNING, Summary, read_summary
 
@@ -114,8 +115,7 @@ class ResumableSweeper(Sweeper):
                 job.name = found
                 if read_summary(directory / found).get("status") == OK:
                     continue
-                last = directory / found / "checkpoints" / "last.ckpt"
-                job.ckpt = last if last.exists() else None
+                job.ckpt = next(iter(to_resume(directory / found)), None)
             else:
                 number += 1
                 if not self._place(job, number - 1, directory):

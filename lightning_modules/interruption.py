@@ -39,7 +39,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._held = False
+        self._held = self._always = False
         self._over = False
         self._owner = 0
 
@@ -48,12 +48,13 @@ class Signals:
         """Take SIGTERM and SIGINT over for the time of the block, in the main thread; not one that is ignored.
 
         Args:
-            held: hold them back from the start: somebody else asks for `received`.
+            held: hold them back to the end: another process asks for `received`.
 
         Raises:
             Interrupted: a signal came.
         """
-        self.received, self._held, self._over, self._owner = None, held, False, os.getpid()
+        self.received, self._over, self._owner = None, False, os.getpid()
+        self._held = self._always = held
         before = {}
         if threading.current_thread() is threading.main_thread():
             for each in (signal.SIGTERM, signal.SIGINT):
@@ -71,25 +72,31 @@ class Signals:
 
     def release(self) -> None:
         """Signals act at once again, one that was held back too. Raises Interrupted."""
-        self._held = False
-        if self.received is not None:
+        self._held = self._always
+        self.check()
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal has come and is not held back.
+
+        The handler raises by itself, but in the wrong moment (in a destructor, say) Python ignores what is raised.
+        """
+        if self.received is not None and not self._held:
             self.stop()
 
     def stop(self, signum: int | None = None, where: str = "", orderly: bool = False) -> None:
-        """Raise Interrupted, once.
+        """Raise Interrupted; no signal does from now on.
 
         Args:
             signum: for the exit code; none: what was received, or SIGTERM if another process received it.
             where: see `Interrupted`.
             orderly: see `Interrupted`.
         """
-        if not self._over:
-            self._over = True
-            raise Interrupted(signum or self.received or signal.SIGTERM, where, orderly)
+        self._over = True
+        raise Interrupted(signum or self.received or signal.SIGTERM, where, orderly)
 
     def note(self, signum: int, frame: FrameType | None = None) -> None:
         """The signal handler."""
-        if os.getpid() != self._owner:  # a process forked off a moment ago, which has not its own handlers yet
+        if self._over or os.getpid() != self._owner:  # or: a process forked off that has not its own handlers yet
             return
         impatient = self.received is not None and signum == signal.SIGINT
         self.received = self.received or signum

@@ -85,10 +85,10 @@ def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path 
             f"{run.directory} holds the first of two stages; go on with the whole run: "
             f"hydra.run.dir={run.directory.parent}"
         )
-    for name in SECOND if stage == 2 else ():
-        if name in explicit:
-            raise CheckpointError(f"{path} is of the second of two stages; set {SECOND[name]} instead of {name}")
     stored = contents[ConfigInCheckpoint.KEY] if stages is None else stages["config"]
+    for name in SECOND if stage == 2 else ():
+        if name in explicit and _at(run.config, name) != _at(stored, name):
+            raise CheckpointError(f"{path} is of the second of two stages; set {SECOND[name]} instead of {name}")
     config = merge(run.config, stored, explicit, training)
     changed = _changes(run.config, stored, [name for name in explicit if not _is_in(name, FREE)])
     if changed and is_main_process():

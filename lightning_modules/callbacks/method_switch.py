@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gcp.diagnostics.condition import condition_number
 from gcp.errors import OptionError
 from lightning_modules.classifier import Classifier
+from lightning_modules.distributed.gathering import gathered
 from lightning_modules.epochs import shown
 from lightning_modules.settings.switch import SwitchOptions
 from lightning_modules.switching import new_pooling, pooling_of, second_method, set_method
@@ -119,9 +120,7 @@ class MethodSwitch(Callback):
         self._remove_hook()
         values = torch.tensor(self._heard, dtype=torch.float64, device=pl_module.device)
         self._heard = []
-        gathered = pl_module.all_gather(values)  # each process, and each checkpoint, has the values of all
-        assert isinstance(gathered, Tensor)
-        self._measured["values"] += gathered.flatten().tolist()
+        self._measured["values"] += gathered(values).flatten().tolist()  # each checkpoint has those of all processes
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Leave no hook behind."""

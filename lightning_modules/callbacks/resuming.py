@@ -14,6 +14,7 @@ from torchmetrics import Metric
 
 from lightning_modules.checkpoint_names import RESUME
 from lightning_modules.classifier import Classifier
+from lightning_modules.distributed.gathering import gathered
 from lightning_modules.loggers.csv import MetricsCSV
 
 
@@ -94,7 +95,7 @@ class Resume(Callback):
                 validation["total"].update(ready=1, started=1, processed=0, completed=0)  # Lightning's "in the middle"
                 validation["current"].update(ready=0, started=0, processed=0, completed=0)
                 validation["is_last_batch"] = False
-            state["metrics"] = _gathered_metrics(pl_module, trainer)
+            state["metrics"] = _gathered_metrics(pl_module)
             for logger in _tables(trainer):
                 state["rows"] = logger.written_rows()
         checkpoint[RESUME] = state
@@ -117,16 +118,13 @@ def _training_metrics(module: pl.LightningModule) -> Iterator[tuple[str, Metric]
             yield name, metric
 
 
-def _gathered_metrics(module: pl.LightningModule, trainer: pl.Trainer) -> dict[str, dict[str, Tensor]]:
+def _gathered_metrics(module: pl.LightningModule) -> dict[str, dict[str, Tensor]]:
     """The state of each metric, (processes, ...) for each of its sums."""
     states: dict[str, dict[str, Tensor]] = {}
     for name, metric in _training_metrics(module):
         counted = torch.tensor(metric.update_count, device=module.device)
-        state = {**metric.metric_state, "update_count": counted}
-        gathered = {key: module.all_gather(value) if trainer.world_size > 1 else value for key, value in state.items()}
-        states[name] = {
-            key: value.detach().cpu().reshape(trainer.world_size, *state[key].shape) for key, value in gathered.items()
-        }
+        sums = {**metric.metric_state, "update_count": counted}
+        states[name] = {key: gathered(value.detach()).cpu() for key, value in sums.items()}
     return states
 
 

@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from lightning_modules.checkpoint_names import REQUEUED
+from lightning_modules.distributed.gathering import gathered
 from lightning_modules.epochs import shown
 from lightning_modules.interruption import SIGNALS
 
@@ -34,6 +35,7 @@ class StopTogether(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Hold signals back from here; take Slurm's over from Lightning, which gives it back at the end."""
         _remove_requeued(trainer)
+        SIGNALS.check()
         SIGNALS.hold()
         environment = trainer._accelerator_connector.cluster_environment  # a strategy of one device has none
         in_main_thread = threading.current_thread() is threading.main_thread()
@@ -54,10 +56,7 @@ class StopTogether(Callback):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Agree on the number of batches that all processes have: they ask each other after each of these."""
         self._shared = sum(int(number) for number in trainer.num_val_batches)
-        if trainer.world_size > 1:
-            numbers = pl_module.all_gather(torch.tensor(self._shared, device=pl_module.device))
-            assert isinstance(numbers, torch.Tensor)
-            self._shared = int(numbers.min())
+        self._shared = int(gathered(torch.tensor(self._shared, device=pl_module.device)).min())
 
     def on_validation_batch_end(
         self,
@@ -75,6 +74,18 @@ class StopTogether(Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Signals act at once again."""
         SIGNALS.release()
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Signals act at once here; this is for one that could not."""
+        SIGNALS.check()
 
     def _act(self, trainer: pl.Trainer) -> None:
         where = f"in epoch {shown(trainer.current_epoch)} at step {trainer.global_step}"

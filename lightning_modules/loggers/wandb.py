@@ -19,6 +19,8 @@ from lightning_modules.loggers.media import STEP
 from lightning_modules.run import Run
 from lightning_modules.settings.loggers import WandbOptions
 
+ID = "wandb.id"  # file of a run directory: the run of W&B that training writes into, also after it was resumed
+
 
 class Metrics(CountedFromOne, WandbLogger):
     """Lightning's logger, with epochs counted from 1."""
@@ -27,7 +29,8 @@ class Metrics(CountedFromOne, WandbLogger):
 def build(run: Run, options: WandbOptions) -> Metrics:
     """A logger on a run of W&B that is started here, so that it can fall back to offline.
 
-    The resolved configuration is logged once, as the run's config. Close it with `close`.
+    The resolved configuration is logged once, as the run's config. Training that is resumed in its own directory goes
+    on in its run of W&B; offline, ``wandb sync`` joins the parts. Close it with `close`.
     """
     if rank_zero_only.rank != 0:
         return Metrics(mode="disabled")
@@ -61,6 +64,9 @@ def log_report(directory: Path, options: WandbOptions, group: str) -> None:
 def _start(run: Run, options: WandbOptions) -> Any:
     # A parameter of W&B's own sweeps locks the key of its name in the config.
     config = {"run": run.config} if os.environ.get("WANDB_SWEEP_ID") else run.config
+    noted = run.directory / ID
+    trained = run.config.get("mode", "fit") == "fit"
+    goes_on = trained and bool(run.config.get("ckpt_path")) and not run.published and noted.exists()
     experiment = _started(
         options,
         {
@@ -70,8 +76,11 @@ def _start(run: Run, options: WandbOptions) -> Any:
             "tags": [run.method, run.backbone, run.dataset, f"seed{run.seed}", *options.tags],
             "dir": str(run.directory),
             "config": config,
+            **({"id": noted.read_text().strip()} if goes_on else {}),
         },
     )
+    if trained and not experiment.disabled:
+        noted.write_text(f"{experiment.id}\n")
     for stage in ("val", "test"):
         for metric, best in ((names.ACCURACY, "max"), (names.ACCURACY_5, "max"), (names.LOSS, "min")):
             experiment.define_metric(names.of(stage, metric), step_metric=STEP, summary=best)
@@ -85,9 +94,10 @@ def _started(options: WandbOptions, described: dict[str, Any]) -> Any:
     mode, reason = _mode(options)
     arguments = {"project": options.project, "entity": options.entity, **described}
     if mode == "online":
+        resume = "allow" if "id" in described else None
         patience = wandb.Settings(quiet=True, init_timeout=options.timeout, login_timeout=options.timeout)
         try:
-            return wandb.init(mode=mode, settings=patience, **arguments)
+            return wandb.init(mode=mode, settings=patience, resume=resume, **arguments)
         except (CommError, UsageError, TimeoutError) as error:
             wandb.teardown()  # what init started keeps trying otherwise
             mode, reason = "offline", f"the service did not take the run ({str(error).splitlines()[0]})"

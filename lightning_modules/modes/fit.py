@@ -21,6 +21,7 @@ from lightning_modules.callbacks.throughput import Throughput
 from lightning_modules.checkpoint_names import FIRST
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.processes import processes
+from lightning_modules.interruption import SIGNALS
 from lightning_modules.modes.building import (
     build_averaging,
     build_classifier,
@@ -50,6 +51,7 @@ def run(run: Run, summary: Summary, observers: Sequence[Callback] = ()) -> None:
 
 def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()) -> None:
     """One stage: from scratch, published weights or those of an earlier stage, or going on from ``ckpt_path``."""
+    SIGNALS.check()
     pl.seed_everything(run.seed, workers=True, verbose=False)
     data = build_data(run)
     module = build_classifier(run, data)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from lightning_modules.callbacks.confusion import Confusion
+from lightning_modules.callbacks.stopping import StopTogether
 from lightning_modules.distributed.processes import processes
 from lightning_modules.modes.building import (
     build_classifier,
@@ -30,7 +31,8 @@ def run(run: Run, summary: Summary) -> None:
     module = build_classifier(run, data)
     load_checkpoint(module, run)
     wanted = callback_options(run).confusion_matrix
-    trainer = build_trainer(run, [Confusion(run.directory, data.class_names)] if wanted else [])
+    confusion = [Confusion(run.directory, data.class_names)] if wanted else []
+    trainer = build_trainer(run, [*confusion, StopTogether()])
     summary.update(**count_parameters(module), ckpt_path=str(path))
     with processes(trainer, run, summary.failed):
         test_network(trainer, module, data, summary)
