@@ -174,7 +174,7 @@ def _before(place: Any, name: str, trap: Trap) -> None:
 
 def _send_to_group(signum: int) -> None:
     """From another process, outside the group: loading processes obey the parent, and tell it by who sends."""
-    command = f"kill -{int(signum)} -- -{os.getpgid(0)}"
+    command = f"kill -{int(signum)} -{os.getpgid(0)}"
     sender = os.posix_spawn("/bin/sh", ["sh", "-c", command], os.environ, setpgroup=0)
     os.waitpid(sender, 0)
     if signum == signal.SIGKILL:
