@@ -133,10 +133,8 @@ def test_a_stopped_run_goes_on_exactly(server, whole, tmp_path, name, point, how
         assert summary["status"] == "interrupted"
         sentence = f"go on with: python run.py ckpt_path=last hydra.run.dir={run}"
         assert (sentence if resumable else "start again with the same command") in summary["error"]
-        assert f"error: {summary['error']}\n" in text
+        assert text.endswith(f"error: {summary['error']}\n")
         assert "Traceback" not in text
-        if "stages" not in name:  # the first of two ends with its table
-            assert text.count("\n") == 1, text
     code, text = server.run(tmp_path, *(["ckpt_path=last", "hydra.run.dir=run"] if resumable else command))
     assert code == 0, text
     same(expected, run)
