@@ -36,8 +36,8 @@ class Significance(NamedTuple):
     """What a comparison shows.
 
     Attributes:
-        methods: how many there are, with or without a result.
-        compared: those with a result.
+        methods: how many there are, with or without a result; one with several options is one.
+        compared: those with a result, by `Row.name`.
         seeds: seeds that all of these have finished.
         friedman: p value of Friedman's test that all are alike; none for fewer than three methods or two seeds.
         pairs: all pairs, smallest p first; empty for fewer than two seeds.
@@ -73,7 +73,7 @@ class Significance(NamedTuple):
 def significance(rows: list[Row]) -> Significance:
     """Compare the methods of one setting, over the seeds that all have finished."""
     results = {row.name: row.by_seed() for row in rows if row.finished}
-    methods = len({row.name for row in rows})
+    methods = len({row.method for row in rows})
     seeds = sorted(set.intersection(*(set(each) for each in results.values()))) if results else []
     if len(seeds) < 2 or len(results) < 2:
         return Significance(methods, list(results), seeds, None, [])

@@ -138,6 +138,11 @@ def test_arguments_name_the_setting_where_they_tell_all_of_it():
 def test_a_method_alone_gets_no_sentence(runs):
     (section,) = sections(rows_of([run for run in runs if run.method == "pade"]))
     assert conclusions(section) == []
+    degrees = [
+        configured(seed, 0.5 + 0.1 * seed, "taylor", method__degree=degree) for degree in (5, 50) for seed in (0, 1)
+    ]
+    (section,) = sections(rows_of(degrees))
+    assert conclusions(section) == []
     two = [run for run in runs if run.method != "average"]
     two = [run if run.method == "pade" else record("taylor", run.seed, None) for run in two]
     (section,) = sections(rows_of(two))
