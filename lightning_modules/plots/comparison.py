@@ -90,6 +90,8 @@ def accuracies(axes: Any, group: list[Row], texts: list[str], looks: list[dict[s
     axes.set_yticks(range(len(group)), texts)
     axes.set_ylim(len(group) - 0.5, -0.5)
     axes.set_xlabel("test accuracy: seeds, mean, std")
+    if not any(row.values() for row in group):
+        axes.set_xlim(0, 1)
     tidy(axes)
     percent(axes.xaxis)
 

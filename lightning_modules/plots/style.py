@@ -109,7 +109,8 @@ def tidy(axes: Any) -> None:
 def percent(axis: Any) -> None:
     """Fractions as percentages, from 0 to 1 at most."""
     low, high = axis.get_view_interval()
-    axis.axes.set(**{f"{axis.axis_name}lim": (max(low, -0.02), min(high, 1.02))})
+    low, high = max(low, 0.0 if low >= 0 else -0.03 * high), min(high, 1.02)  # a marker at 0 is whole, no tick is below
+    axis.axes.set(**{f"{axis.axis_name}lim": (low, high)})
     axis.set_major_formatter(PercentFormatter(1, decimals=None))
 
 
