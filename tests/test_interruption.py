@@ -40,6 +40,24 @@ def test_an_interrupted_run_can_go_on(cli, tmp_path, sent, code):
     assert (resumed["status"], resumed["epochs"]) == ("ok", summary["epochs"] + 2)
 
 
+def test_a_finished_run_that_is_resumed_keeps_its_accuracy(cli, tmp_path, summary_of):
+    run = (*SMALL, "callbacks.monitor=val/loss", "hydra.run.dir=run")
+    assert cli(*run, "trainer.max_epochs=2").code == 0
+    before = summary_of(tmp_path / "run")
+    assert before["val/acc1"] is not None
+    outcome = cli("ckpt_path=last", "hydra.run.dir=run")
+    assert outcome.code == 0, outcome.err
+    same = [name for name in before if "acc" in name or "epoch" in name]
+    assert {name: summary_of(tmp_path / "run")[name] for name in same} == {name: before[name] for name in same}
+    (tmp_path / "run").rename(tmp_path / "moved")  # and takes its best with it, also to a directory of another run
+    for arguments in (["ckpt_path=last", "hydra.run.dir=moved"], ["ckpt_path=moved", "hydra.run.dir=other"]):
+        outcome = cli(*arguments)
+        assert outcome.code == 0, outcome.err
+        directory = tmp_path / arguments[1].partition("=")[2]
+        assert {name: summary_of(directory)[name] for name in same} == {name: before[name] for name in same}
+        assert (directory / "checkpoints/best.ckpt").exists()
+
+
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
     for _ in range(600):
         if path.exists():

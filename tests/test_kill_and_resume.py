@@ -50,11 +50,8 @@ POINTS = (
 # The most telling cells: each of these went wrong once, in its own way.
 TELLING = [
     ("plain", "mid-batch", "Ctrl-C"),
-    ("plain", "test", "SIGTERM"),
     ("workers", "mid-batch", "SIGTERM"),
-    ("warm-up", "end of step", "kill"),
     ("averaged", "validation", "double Ctrl-C"),
-    ("hybrid", "end of last step", "SIGTERM"),
     ("first of two stages", "mid-batch", "kill"),
 ]
 CELLS = [

@@ -38,15 +38,25 @@ def last_checkpoints(directory: Path, options: CallbackOptions) -> list[ModelChe
 class BestCheckpoint(ModelCheckpoint):
     """Keeps ``best.ckpt``; a run that goes on in another directory, or a moved one, takes its best with it."""
 
+    _folder: Path | None = None  # of the checkpoint a run goes on from
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note where the run comes from."""
+        self._folder = Path(str(trainer.ckpt_path)).resolve().parent
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         earlier, own = state_dict["best_model_path"], Path(str(self.dirpath)) / BEST
         if earlier and state_dict["dirpath"] != self.dirpath:
-            if not Path(earlier).exists() and not own.exists():
-                return  # the run is without its best from here; the next epoch is the best it has
-            if Path(earlier).exists() and is_main_process():
+            candidates = [Path(earlier)] if self._folder is None else [self._folder / BEST, Path(earlier)]
+            found = [path for path in candidates if path.exists()]
+            if not found:
+                return  # the best so far is gone
+            if found[0] != own and is_main_process():
                 own.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(earlier, own)
+                shutil.copyfile(found[0], own)
             scores = {str(own): score for score in state_dict["best_k_models"].values()}
             paths = dict.fromkeys(("best_model_path", "kth_best_model_path"), str(own))
             state_dict = {**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath}

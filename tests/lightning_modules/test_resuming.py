@@ -69,12 +69,12 @@ def train(directory, start=None, steps_done=0, rows_done=None, warmup=0, **optio
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param({}, id="each epoch"),
+        pytest.param({}, id="each epoch", marks=pytest.mark.slow),
         pytest.param({"warmup": 5, "max_epochs": 2}, id="warm-up in steps"),
         pytest.param({"val_check_interval": 0.5, "max_epochs": 2}, id="twice an epoch"),
-        pytest.param({"check_val_every_n_epoch": 2}, id="every second epoch"),
-        pytest.param({"limit_val_batches": 0, "max_epochs": 2}, id="never"),
-        pytest.param({"max_steps": 10}, id="so many steps"),
+        pytest.param({"check_val_every_n_epoch": 2}, id="every second epoch", marks=pytest.mark.slow),
+        pytest.param({"limit_val_batches": 0, "max_epochs": 2}, id="never", marks=pytest.mark.slow),
+        pytest.param({"max_steps": 10}, id="so many steps", marks=pytest.mark.slow),
         pytest.param({"accumulate_grad_batches": 3}, id="accumulated"),
     ],
 )

@@ -60,6 +60,15 @@ def test_a_run_without_a_key_is_offline_and_complete(cli, tmp_path):
     assert wandb.run is None
 
 
+def test_a_resumed_run_goes_on_in_its_run_of_wandb(cli, tmp_path):
+    assert cli("logger=wandb", *SMALL, "hydra.run.dir=run").code == 0
+    outcome = cli("logger=wandb", "ckpt_path=last", "trainer.max_epochs=2", "hydra.run.dir=run")
+    assert outcome.code == 0, outcome.err
+    names = [path.name for path in tmp_path.glob("run/wandb/offline-run-*")]
+    assert len(names) == 2
+    assert {name.rpartition("-")[2] for name in names} == {(tmp_path / "run/wandb.id").read_text().strip()}
+
+
 def test_each_job_of_a_sweep_closes_its_run_also_a_failed_one(cli, tmp_path):
     outcome = cli("-m", "optimizer.lr=1e30,0.1", "logger=wandb", *SMALL, "hydra.sweep.dir=lr")
     assert outcome.code == 1  # the first job runs into NaN
