@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
@@ -24,12 +23,14 @@ from conf.overlays import names_set_by
 from conf.schema import GROUPS, HERE, OVERLAYS, SECTIONS, register
 from conf.sweeper import register_sweeper, sweep_name
 from datamodules.reading import dead_processes_named
-from gcp.errors import GCPError, MissingDependencyError
+from gcp.errors import GCPError
 from lightning_modules.checkpoint_names import requeued
 from lightning_modules.distributed.ranks import is_main_process
 from lightning_modules.distributed.start import shared_start
 from lightning_modules.job import InterruptedRunError, job
+from lightning_modules.plugins import import_plugins
 from lightning_modules.run import Run
+from lightning_modules.stored_choices import stored_choices
 from lightning_modules.threads import spin_briefly, torch_threads
 
 # torch, Lightning and what stands on them are imported when a job starts: help and wrong options answer at once.
@@ -45,6 +46,7 @@ def main() -> None:
         if {"--help", "-h"} & set(sys.argv[1:]):
             show()
             return
+        sys.argv = [*sys.argv, *stored_choices(sys.argv[1:])]
         register()
         register_sweeper()
         with shared_start():
@@ -63,16 +65,6 @@ def load_plugins(arguments: list[str]) -> None:
     for override in OverridesParser.create().parse_overrides(texts):
         value = override.value()
         import_plugins(value if isinstance(value, list) else [value])
-
-
-def import_plugins(names: Iterable[object]) -> None:
-    """Import the modules, from the working directory too."""
-    sys.path.insert(0, os.getcwd())
-    for name in names:
-        try:
-            import_module(str(name))
-        except ImportError as error:
-            raise MissingDependencyError(f"plugin '{name}' cannot be imported: {error}") from error
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -96,7 +88,7 @@ def run_job(config: DictConfig, hydra_config: DictConfig) -> None:
         plain = check(config)
         left = requeued(directory) if plain["mode"] == "fit" else None
         if left is not None:
-            plain.update(ckpt_path=str(left), ckpt_triangle="upper", ckpt_classifier="load")
+            plain.update(ckpt_path=str(left), ckpt_triangle="upper", ckpt_classifier="load", ckpt_schedule="load")
         run = Run(directory, plain)
         if plain["ckpt_path"] is not None:
             run = restored(run, hydra_config)

@@ -28,10 +28,11 @@ def check(config: DictConfig) -> dict[str, Any]:
         raise OptionError(f"mode={plain['mode']} needs ckpt_path: a checkpoint, a run directory, or last")
     if plain["mode"] == "predict" and plain["data"]["path"] is None:
         raise OptionError("mode=predict needs data.path: an image, or a folder of images")
-    if plain["mode"] != "fit" and plain["ckpt_classifier"] == "new":
-        raise OptionError(
-            f"mode={plain['mode']} needs the checkpoint's classifier: leave out ckpt_classifier=new, or use mode=fit"
-        )
+    for name in ("ckpt_classifier", "ckpt_schedule"):
+        if plain[name] == "new" and (plain["mode"] != "fit" or plain["ckpt_path"] is None):
+            raise OptionError(f"{name}=new is for mode=fit with a ckpt_path: leave out {name}=new, or give both")
+    if plain["ckpt_classifier"] == plain["ckpt_schedule"] == "new":
+        raise OptionError("ckpt_classifier=new starts a new training, ckpt_schedule=new goes on with one; choose one")
     for section, registry in GROUPS.values():
         values = dict(plain[section])
         entry = registry.get(values.pop("name"))

@@ -100,7 +100,12 @@ class RunOptions(Options):
     )
     ckpt_classifier: str = option(
         "load",
-        "new: take all but the classifier from a published checkpoint, for other classes",
+        "new: take all but the classifier from the checkpoint, for other classes, and train anew",
+        choices=("load", "new"),
+    )
+    ckpt_schedule: str = option(
+        "load",
+        "new: go on with a run at the learning rate, weight decay, ... and schedule of the command line",
         choices=("load", "new"),
     )
     threads: int | None = option(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from datamodules.location import VARIABLE
 from gcp.backbones.registry import BACKBONES
 from gcp.checkpoints.reading import read_file
 from gcp.errors import CheckpointError
@@ -19,6 +21,7 @@ from lightning_modules.distributed.ranks import is_main_process
 from lightning_modules.run import Run
 from lightning_modules.switching import as_saved
 
+OUTPUTS = Path("outputs")
 # Sections an override may not contradict: the network, and when training goes on also what the optimizer's state holds.
 NETWORK = ("method", "backbone", "data.name")
 TRAINING = ("optimizer", "schedule", "training", "seed")
@@ -28,6 +31,7 @@ OWN = (
     "ckpt_path",
     "ckpt_triangle",
     "ckpt_classifier",
+    "ckpt_schedule",
     "plugins",
     "logger",
     "export",
@@ -58,9 +62,18 @@ FREE = (
 )
 # What the second of two stages has of its own, by the name it has in a run of one stage.
 SECOND = {"trainer.max_epochs": "second_stage.epochs", "backbone.frozen": "second_stage.frozen"}
+# When nothing is trained, what a checkpoint says of places, downloads and devices is not followed either: it may be
+# someone else's, and says what the network and its preprocessing are.
+PLACES = (
+    *(f"data.{name}" for name in ("root", "download", "path", "num_workers", "pin_memory")),
+    *(f"trainer.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy", "requeue")),
+)
+# What a new schedule may not change, for the optimizer's state would not fit, or the schedule's count.
+RENEWABLE = ("optimizer.", "schedule.")
+FIXED = ("optimizer.name", "optimizer.cls", "optimizer.decay_norm_and_bias")
 
 
-def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path = Path("outputs")) -> Run:
+def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path = OUTPUTS) -> Run:
     """The run its ``ckpt_path`` describes, with what the user asked for on top; see `find`, `read` and `merge`.
 
     A published checkpoint describes no run: the configuration stays what was composed, and its weights come in later.
@@ -71,12 +84,16 @@ def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path 
     if not _is_ours(contents):
         config = without_pretrained({**run.config, "ckpt_path": str(path)})
         return Run(run.directory, config, 0 if training else None, published=True)
-    if run.config["ckpt_triangle"] != "upper" or run.config["ckpt_classifier"] != "load":
-        raise CheckpointError(
-            f"ckpt_triangle and ckpt_classifier are for published checkpoints; {path} was written by run.py"
-        )
+    if run.config["ckpt_triangle"] != "upper":
+        raise CheckpointError(f"ckpt_triangle is for published checkpoints; {path} was written by run.py")
+    if run.config["ckpt_classifier"] == "new":
+        config = with_network(run.config, as_saved(contents[ConfigInCheckpoint.KEY], contents), explicit)
+        return Run(run.directory, {**config, "ckpt_path": str(path)}, published=True)
     if not training:
-        config = merge(run.config, as_saved(contents[ConfigInCheckpoint.KEY], contents), explicit, training)
+        stored = as_saved(contents[ConfigInCheckpoint.KEY], contents)
+        config = merge(run.config, stored, explicit, training)
+        if run.config["mode"] == "test":
+            _check_place(config, stored)
         return Run(run.directory, {**config, "ckpt_path": str(path)}, None)
     stages = contents.get(STAGES)
     stage = None if stages is None else int(stages["stage"])
@@ -107,8 +124,48 @@ def going_on(run: Run, path: Path, contents: Mapping[str, Any]) -> Run:
     return dataclasses.replace(run, config=config, steps_done=contents["global_step"], rows_done=rows, published=False)
 
 
-def readable(path: Path) -> tuple[Path, Any]:
-    """The file and what is in it; for a ``last.ckpt`` that is damaged, the one before it."""
+def stored_config(path: str, directory: Path | None, training: bool) -> dict[str, Any] | None:
+    """The configuration in the checkpoint that ``path`` means, with the method of the moment; none: a published one.
+
+    Raises CheckpointError as `find` and `read`.
+    """
+    chosen = find(path, directory or Path(), directory is not None, OUTPUTS, prefer_best=not training)
+    _, contents = readable(chosen, say=False)
+    if not _is_ours(contents):
+        return None
+    stored: dict[str, Any] = contents[ConfigInCheckpoint.KEY]
+    return stored if training else as_saved(stored, contents)
+
+
+def with_network(config: Mapping[str, Any], stored: Mapping[str, Any], explicit: list[str]) -> dict[str, Any]:
+    """``config`` with the stored network, to which a new classifier comes; what the user set by name stays.
+
+    Args:
+        config: the configuration composed for this run.
+        stored: the one in the checkpoint.
+        explicit: dotted names the user set.
+    """
+    merged = copy.deepcopy(dict(config))
+    for section in ("method", "backbone"):
+        if config[section]["name"] != stored[section]["name"]:
+            continue  # chosen by the user; whether the weights fit is seen when they are loaded
+        kept = [name.removeprefix(f"{section}.") for name in explicit if name.startswith(f"{section}.")]
+        merged[section] = {**stored[section], **{name: config[section].get(name) for name in kept}}
+    return without_pretrained(merged)
+
+
+def _check_place(config: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    """Raise CheckpointError if the data are where the checkpoint says and nobody else does."""
+    root = _at(stored, "data.root")
+    if root is not None and _at(config, "data.root") is None and not os.environ.get(VARIABLE):
+        raise CheckpointError(
+            f"the images are needed to test: the run had them in data.root={root}, but a checkpoint's places are not "
+            f"followed; give data.root=FOLDER, or set {VARIABLE} to a folder that holds {config['data']['name']}/"
+        )
+
+
+def readable(path: Path, say: bool = True) -> tuple[Path, Any]:
+    """The file and what is in it; for a ``last.ckpt`` that is damaged, the one before it, which is said."""
     try:
         return path, _read_whole(path)
     except CheckpointError as error:
@@ -116,7 +173,7 @@ def readable(path: Path) -> tuple[Path, Any]:
         if path.name != LAST or not previous.exists():
             raise
         contents = _read_whole(previous)
-        if is_main_process():
+        if say and is_main_process():
             print(f"{error}; going on from the one before it, {previous}", file=sys.stderr)
         return previous, contents
 
@@ -186,19 +243,41 @@ def merge(config: Mapping[str, Any], stored: Mapping[str, Any], explicit: list[s
     Raises:
         CheckpointError: an override contradicts the checkpoint; lists both values.
     """
-    guarded = NETWORK + TRAINING if training else NETWORK
-    clashes = _changes(config, stored, [name for name in explicit if _is_in(name, guarded)])
+    renewed = training and config.get("ckpt_schedule") == "new"
+    clashes = _changes(config, stored, _bound(config, stored, explicit, training, renewed))
     if clashes:
-        raise CheckpointError(f"the checkpoint is of another run than asked for: {', '.join(clashes)}; leave these out")
+        remedy = "leave these out"
+        if training and not renewed and any(clash.startswith(RENEWABLE) for clash in clashes):
+            remedy += ", or go on with another learning rate or schedule by ckpt_schedule=new"
+        raise CheckpointError(f"the checkpoint is of another run than asked for: {', '.join(clashes)}; {remedy}")
     merged: dict[str, Any] = copy.deepcopy(dict(stored))
-    own = OWN if training else (*OWN, "threads")  # on which the bits of the weights depend
-    for name in [*explicit, *own]:
+    if renewed and _at(config, "schedule.name") != _at(stored, "schedule.name"):
+        merged["schedule"] = copy.deepcopy(config["schedule"])
+    if renewed and not any(name.startswith(RENEWABLE) and _at(config, name) != _at(stored, name) for name in explicit):
+        raise CheckpointError("ckpt_schedule=new needs what is new: give optimizer.lr=... or schedule=...")
+    # The bits of weights depend on the threads, which go on as they were.
+    places = [] if training else ["threads", *(name for name in PLACES if _has(stored, name))]
+    for name in [*places, *explicit, *OWN]:
         *sections, key = name.split(".")
         target = merged
         for section in sections:
             target = target.setdefault(section, {})
         target[key] = copy.deepcopy(_at(config, name))
     return without_pretrained(merged)
+
+
+def _bound(
+    config: Mapping[str, Any], stored: Mapping[str, Any], explicit: list[str], training: bool, renewed: bool
+) -> list[str]:
+    """Names of options that must be the checkpoint's: of those the user set, and of what a new schedule brings."""
+    guards = NETWORK + TRAINING if training else NETWORK
+    names = [name for name in explicit if _is_in(name, guards)]
+    if not renewed:
+        return names
+    names = [name for name in names if name in FIXED or not name.startswith(RENEWABLE)]
+    steps = "schedule.warmup_steps"  # whether the schedule counts epochs or steps
+    another = _at(config, "schedule.name") != _at(stored, "schedule.name") or steps in explicit
+    return names + [steps] * (another and bool(_at(config, steps)) != bool(_at(stored, steps)))
 
 
 def without_pretrained(config: dict[str, Any]) -> dict[str, Any]:
@@ -240,3 +319,8 @@ def _at(config: Mapping[str, Any], name: str) -> Any:
     for key in name.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
+
+
+def _has(config: Mapping[str, Any], name: str) -> bool:
+    *sections, key = name.split(".")
+    return key in (_at(config, ".".join(sections)) or {}) if sections else key in config

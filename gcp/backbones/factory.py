@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
 from torch import nn
 
 from gcp.backbones.freezing import Freezable
-from gcp.backbones.registry import BACKBONES, BackboneOptions
-from gcp.errors import OptionError, ShapeError
+from gcp.backbones.registry import BACKBONES, BackboneOptions, UnpublishedOptions
+from gcp.backbones.weights import features_of_run, load_matching
+from gcp.errors import OptionError, ShapeError, WeightsError
 from gcp.options import make_options
 from gcp.registry import resolve
 
@@ -32,7 +34,15 @@ def create_backbone(name: str, **options: Any) -> nn.Module:
     """
     info = BACKBONES.get(name)
     built = make_options(info.options, options, f"backbone '{name}'")
+    weights = getattr(built, "weights", None)
+    state = features_of_run(weights) if isinstance(weights, str) else None
+    if state is not None:
+        built = dataclasses.replace(built, weights=None)  # type: ignore[call-arg]
+    elif weights is not None and isinstance(built, UnpublishedOptions):
+        raise WeightsError(f"{name} has no weights '{weights}'; give a run directory or checkpoint of this project")
     backbone: nn.Module = resolve(info.build)(info, built)
+    if state is not None:
+        load_matching(backbone, state, str(weights))
     if isinstance(built, BackboneOptions) and built.frozen:
         if not isinstance(backbone, Freezable):
             raise OptionError(f"the backbone {name} cannot be frozen: its builder gives no Freezable; use frozen=0")

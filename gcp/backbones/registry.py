@@ -45,14 +45,21 @@ class BackboneOptions(Options):
 
 
 @dataclass(frozen=True)
-class TinyOptions(BackboneOptions):
+class UnpublishedOptions(BackboneOptions):
+    """Options of backbones that nobody has published weights for."""
+
+    weights: str | None = option(None, "a run directory or checkpoint of this project to start from; none: random")
+
+
+@dataclass(frozen=True)
+class TinyOptions(UnpublishedOptions):
     """Options of `tiny`."""
 
     width: int = option(64, "channels of the feature map, a multiple of 4", minimum=4)
 
 
 @dataclass(frozen=True)
-class AlexNetOptions(BackboneOptions):
+class AlexNetOptions(UnpublishedOptions):
     """AlexNet with batch norm has no published weights."""
 
 
@@ -61,7 +68,9 @@ class TorchvisionOptions(BackboneOptions):
     """Options of the backbones torchvision has weights for."""
 
     weights: str | None = option(
-        None, "a name of torchvision's weights, such as DEFAULT or IMAGENET1K_V2, or a file; none: random"
+        None,
+        "a name of torchvision's weights, such as DEFAULT or IMAGENET1K_V2, a file, or a run directory of this "
+        "project; none: random",
     )
 
 
@@ -82,7 +91,9 @@ class TimmOptions(BackboneOptions):
     """Options of `timm`."""
 
     model: str = option("convnext_tiny", "a name of timm's list_models()")
-    weights: str | None = option(None, "a file of the model's weights (.safetensors, .pth); none: random")
+    weights: str | None = option(
+        None, "a file of the model's weights (.safetensors, .pth), or a run directory of this project; none: random"
+    )
 
 
 RESNET_DEPTHS = (18, 34, 50, 101, 152)

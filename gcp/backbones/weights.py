@@ -1,4 +1,4 @@
-"""Pretrained weights: torchvision's by name, or a local file."""
+"""Pretrained weights: torchvision's by name, a local file, or a run of this project."""
 
 from __future__ import annotations
 
@@ -20,6 +20,27 @@ from gcp.registry import nearest
 HEADS = ("fc.", "classifier.", "AuxLogits.")
 # torchvision's DenseNet files hold names from before dots were reserved: denselayer1.norm.1.weight.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+
+
+# Where a run keeps its checkpoints, the one to prefer first, and how the backbone's keys begin there.
+RUN_FILES = ("checkpoints/best.ckpt", "checkpoints/last.ckpt")
+RUN_PREFIX = "model.features."
+
+
+def features_of_run(weights: str) -> dict[str, Tensor] | None:
+    """The backbone in a run directory or checkpoint of this project; none if ``weights`` is something else.
+
+    Raises WeightsError for a folder that is no run directory, or a checkpoint that cannot be read.
+    """
+    path = Path(weights)
+    if path.is_dir():
+        path = next((path / file for file in RUN_FILES if (path / file).exists()), path)
+        if path.is_dir():
+            raise WeightsError(f"the folder {path} is no run directory: it has no {RUN_FILES[0]}; give a run or a file")
+    elif path.suffix != ".ckpt":
+        return None
+    state = {key: value for key, value in read_weights(path).items() if key.startswith(RUN_PREFIX)}
+    return {key.removeprefix(RUN_PREFIX): value for key, value in state.items()} or None
 
 
 def load_pretrained(module: nn.Module, architecture: str, weights: str, prefix: str = "") -> None:

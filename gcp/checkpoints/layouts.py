@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-# Beginnings of keys: the reference's (DifferentiableSVD), then its parent project's (fast-MPN-COV).
+# Beginnings of keys: the reference's (DifferentiableSVD), its parent project's (fast-MPN-COV), and our own runs'.
 PREFIXES = {
     "representation.conv_dr_block.": "representation.reduction.",
     "layer_reduce.": "representation.reduction.0.",
     "layer_reduce_bn.": "representation.reduction.1.",
     "fc.": "classifier.",
+    "model.": "",
 }
 
 

@@ -17,6 +17,7 @@ from typing import TextIO
 from datamodules.reading import dead_processes_named
 from gcp.errors import GCPError
 from lightning_modules.interruption import SIGNALS, Interrupted
+from lightning_modules.plugins import import_plugins
 from lightning_modules.run import Run
 from lightning_modules.summary import Summary
 
@@ -31,8 +32,7 @@ def main() -> None:
     paths = {name: Path(fields[name]) for name in ("directory", "initial") if fields[name] is not None}
     run = Run(**{**fields, **paths})
     try:
-        for name in run.config["plugins"]:
-            import_module(name)
+        import_plugins(run.config["plugins"])
         with SIGNALS.heard(held=True), dead_processes_named():  # held: the processes ask each other
             import_module(f"lightning_modules.modes.{run.config['mode']}").run(run, Summary(run.directory, write=False))
     except Interrupted:

@@ -13,6 +13,7 @@ from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint, best_che
 from lightning_modules.callbacks.confusion import Confusion
 from lightning_modules.callbacks.history import History
 from lightning_modules.callbacks.last_validation import LastValidation
+from lightning_modules.callbacks.new_schedule import NewSchedule
 from lightning_modules.callbacks.progress import EpochLines
 from lightning_modules.callbacks.resuming import Resume
 from lightning_modules.callbacks.spectrum_monitor import SpectrumMonitor
@@ -71,6 +72,8 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
     if options.confusion_matrix:
         callbacks.append(Confusion(run.directory, data.class_names))
     callbacks += [ConfigInCheckpoint(run, preprocessing), Resume(), EpochLines(_prefix(run)), best, *last]
+    if run.config.get("ckpt_schedule") == "new":
+        callbacks.append(NewSchedule())
     if options.spectrum_every_n_steps or options.smoothness_every_n_steps:
         callbacks.append(SpectrumMonitor(options.spectrum_every_n_steps, options.smoothness_every_n_steps))
     if options.log_learning_rate:

@@ -5,11 +5,14 @@ Shares nothing with the library but `symmetric`, which is this test suite's own.
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
 from tests.gcp.helpers import symmetric
 
+EXACT = ("original", "pade", "lyapunov", "topn")  # the divided difference itself, at distinct eigenvalues
+KNOWN = (*EXACT, "taylor", "trunc", "pi", "newton")
 EPS = torch.finfo(torch.float64).eps
 
 
@@ -24,7 +27,7 @@ def weight(name: str, larger: float, smaller: float) -> float:
     if name == "pi":
         sums = [sum(x**exponent for exponent in range(count)) / larger for count in (20, 19)]
         return larger**0.5 * sums[0] - smaller**0.5 * sums[1]
-    assert name in ("original", "pade", "lyapunov", "topn")
+    assert name in EXACT
     return exact
 
 
@@ -64,7 +67,9 @@ def newton_schulz(P: Tensor, iterations: int = 10) -> Tensor:
 
 
 def oracle(name: str, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Root (C, C) and dL/dx (C, H, W) of one sample, for dL/dy (C (C + 1)/2,)."""
+    """Root (C, C) and dL/dx (C, H, W) of one sample, for dL/dy (C (C + 1)/2,); skips a method not written down here."""
+    if name not in KNOWN:
+        pytest.skip(f"the definition of '{name}' is not in tests/gcp/oracle.py")
     lam, U, centred = spectrum(x)
     channels, positions = centred.shape
     G = symmetric(gradient.double(), channels)

@@ -1,0 +1,77 @@
+"""What a checkpoint's run chose by name, as arguments of the command line that goes on with it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from conf.schema import GROUPS
+from gcp.errors import CheckpointError
+from lightning_modules.distributed.ranks import is_main_process
+from lightning_modules.plugins import import_plugins
+
+NETWORK = ("method", "backbone")  # groups that a new classifier on top of a checkpoint takes from it
+LOGGER = "logger"  # the new run's own
+
+
+def stored_choices(arguments: list[str]) -> list[str]:
+    """Arguments to add: names that the run behind ``ckpt_path`` chose and this command line does not.
+
+    Hydra knows the options of the names it composes with: ``data.root`` exists if the dataset is the checkpoint's, not
+    the default one. The plugins that registered those names are imported.
+
+    Raises:
+        CheckpointError: a checkpoint of a method, backbone or dataset that no registry holds.
+        MissingDependencyError: a plugin of the run cannot be imported.
+    """
+    given = _values(arguments)
+    path = given.get("ckpt_path")
+    training, fresh = given.get("mode", "fit") == "fit", given.get("ckpt_classifier") == "new"
+    if not isinstance(path, str) or (fresh and not training):  # the latter is refused
+        return []
+    from lightning_modules.restore import stored_config
+
+    directory = given.get("hydra.run.dir")
+    try:
+        config = stored_config(path, None if directory is None else Path(str(directory)), training)
+    except CheckpointError:
+        return []  # said when the run is restored, after all else that may be wrong with the arguments
+    if config is None or (training and "recipe" in given):  # a recipe names its own
+        return []
+    plugins = [str(name) for name in config.get("plugins") or []]
+    if plugins and is_main_process():
+        print(f"with the checkpoint's plugins: {', '.join(plugins)}", file=sys.stderr)
+    import_plugins(plugins)
+    own = given.get("plugins") or []
+    names = dict.fromkeys([*plugins, *(own if isinstance(own, list) else [own])])
+    added = [f"plugins=[{','.join(map(str, names))}]"] if plugins else []
+    groups = NETWORK if fresh else [group for group in GROUPS if group != LOGGER]
+    return added + [f"{group}={_name(config, group)}" for group in groups if group not in given]
+
+
+def _name(config: dict[str, Any], group: str) -> str:
+    """The name the configuration has for the group. Raises CheckpointError unless it is registered."""
+    section, registry = GROUPS[group]
+    name = (config.get(section) or {}).get("name")
+    if name not in registry:
+        raise CheckpointError(
+            f"the checkpoint's {group} is '{name}', which is not known here; name the module that registers it: "
+            "plugins=[my_module]"
+        )
+    return str(name)
+
+
+def _values(arguments: list[str]) -> dict[str, Any]:
+    """The values of ``name=value`` arguments; of a sweep over several, and of what cannot be read, none."""
+    parser, values = OverridesParser.create(), {}
+    for argument in arguments:
+        try:
+            (override,) = parser.parse_overrides([argument])
+            values[override.key_or_group] = None if override.is_sweep_override() else override.value()
+        except HydraException:
+            continue  # Hydra says what is wrong with it
+    return values
