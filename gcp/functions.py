@@ -34,7 +34,9 @@ def spectral_function(
     """f of symmetric matrices, through their eigenvalues.
 
     The gradient is exact for ``method="lyapunov"`` (the default), at ties and for singular matrices too where f is
-    smooth at 0; where f'(0) is infinite, as for the square root, nothing flows within the null space.
+    smooth at 0; where f'(0) is infinite, as for the square root, nothing flows within the null space. Where f or f' is
+    infinite at 0, or f lives on lam >= 0, eigenvalues of either sign up to n eps times the largest are null, eps being
+    the roundoff of the matrix's own dtype: what storing and computing it in that dtype cannot tell from 0.
 
     Args:
         matrix: (..., n, n), any floating dtype; its symmetric part is taken.
@@ -54,8 +56,8 @@ def spectral_function(
         ShapeError: not square.
         NonFiniteError: NaN or infinity in ``matrix``.
         DomainError: not symmetric (when checked); a negative eigenvalue beyond rounding for a function that lives on
-            lam >= 0 (rounding counts as 0); a singular matrix for a function that is infinite at 0 and has no eps; or a
-            user's function that is not finite at an eigenvalue.
+            lam >= 0 (rounding counts as 0); a singular matrix for a function that is infinite at 0 and has no eps; a
+            user's function that is not finite at an eigenvalue; or a result the dtype cannot hold.
         UnknownNameError, OptionError: an unknown name, or an option out of place; "newton" serves "sqrt" and
             "inverse_sqrt" only.
     """
