@@ -18,19 +18,24 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.help import show
 from conf.messages import sentence
+from conf.new_directories import remove_new
 from conf.options import check
 from conf.overlays import names_set_by
 from conf.schema import GROUPS, HERE, OVERLAYS, SECTIONS, register
 from conf.sweeper import register_sweeper, sweep_name
 from datamodules.reading import dead_processes_named
 from gcp.errors import GCPError
-from lightning_modules.checkpoint_names import requeued
+from lightning_modules.checkpoint_names import queued_again, requeued
 from lightning_modules.distributed.ranks import is_main_process
 from lightning_modules.distributed.start import shared_start
 from lightning_modules.job import InterruptedRunError, job
+from lightning_modules.parent import end_with_sweep
 from lightning_modules.plugins import import_plugins
 from lightning_modules.run import Run
+from lightning_modules.storage import storage_error
 from lightning_modules.stored_choices import stored_choices
+from lightning_modules.summary import ASKED, CONFIG
+from lightning_modules.taken import refuse_taken
 from lightning_modules.threads import spin_briefly, torch_threads
 
 # torch, Lightning and what stands on them are imported when a job starts: help and wrong options answer at once.
@@ -57,6 +62,13 @@ def main() -> None:
         if full_error:
             raise
         sys.exit(f"error: {sentence(error)}")
+    except OSError as error:
+        problem = storage_error(error)
+        if full_error or problem is None:
+            raise
+        sys.exit(f"error: {problem}")
+    finally:
+        remove_new()
 
 
 def load_plugins(arguments: list[str]) -> None:
@@ -81,10 +93,15 @@ def _compose_and_run(config: DictConfig) -> None:
 
 def run_job(config: DictConfig, hydra_config: DictConfig) -> None:
     """Check the configuration of one job, then do what its ``mode`` says, in its own directory."""
+    if "joblib" in str(hydra_config.launcher.get("_target_")):
+        end_with_sweep()
     import_plugins(config.plugins)  # again, for launchers that run jobs in other processes
     directory = Path(hydra_config.runtime.output_dir)
     facts = {"method": config.method.name, "backbone": config.backbone.name, "dataset": config.data.name}
-    with job(directory, mode=config.mode, **facts, seed=config.seed) as summary, dead_processes_named():
+    sweeps = hydra_config.mode == RunMode.MULTIRUN
+    with job(directory, kept=sweeps, mode=config.mode, **facts, seed=config.seed) as summary, dead_processes_named():
+        if not (directory / ASKED).exists():  # a run that goes on stays what it was asked for
+            summary.note(ASKED, OmegaConf.to_yaml(hydra_config.overrides.task))
         plain = check(config)
         left = requeued(directory) if plain["mode"] == "fit" else None
         if left is not None:
@@ -93,12 +110,12 @@ def run_job(config: DictConfig, hydra_config: DictConfig) -> None:
         if plain["ckpt_path"] is not None:
             run = restored(run, hydra_config)
             summary.update(method=run.method, backbone=run.backbone, dataset=run.dataset, seed=run.seed)
-        if hydra_config.mode == RunMode.MULTIRUN:
+        if sweeps:
             run = dataclasses.replace(run, sweep=sweep_name(hydra_config.sweep.dir))
-        saved = directory / "config.yaml"
-        writes = is_main_process() and plain["mode"] != "report"
-        if writes and (plain["mode"] == "fit" or not saved.exists()):
-            OmegaConf.save(OmegaConf.create(run.config), saved)
+        elif is_main_process() and not queued_again():
+            refuse_taken(run)
+        if plain["mode"] == "fit" or (plain["mode"] != "report" and not (directory / CONFIG).exists()):
+            summary.note(CONFIG, OmegaConf.to_yaml(OmegaConf.create(run.config)))
         if is_main_process():
             print(f"run directory {directory}", flush=True)  # first of all: where to look while it goes on
         with torch_threads(run.config["threads"]):

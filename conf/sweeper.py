@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -22,11 +23,13 @@ from conf.messages import sentence
 from gcp.errors import GCPError, SweepFailedError
 from gcp.options import make_options
 from lightning_modules.checkpoint_names import to_resume
+from lightning_modules.lock import holder, locked
+from lightning_modules.parent import SWEEP
 from lightning_modules.settings.loggers import WandbOptions
-from lightning_modules.summary import OK, RUNNING, Summary, read_summary
+from lightning_modules.summary import ASKED, OK, RUNNING, Summary, holds_run, read_summary
+from lightning_modules.taken import TakenError
 
 SPECIAL = re.compile(r"[^\w.=+-]+")  # not in names of directories
-TASK = Path(".hydra/overrides.yaml")  # where Hydra notes what a job was asked for
 IN_NAME = ("method", "backbone", "dataset", "seed")  # arguments whose values are in the name of every job
 LONGEST = 150  # characters of a job's name
 NEUTRAL = ("sweep.", "ckpt_path=", "trainer.devices=", "callbacks.progress_bar=")  # change nothing of what a job is
@@ -70,11 +73,16 @@ class ResumableSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[Any]:
         """Run all jobs, then report. Raises SweepFailedError if a job has failed."""
-        directory = Path(self.config.hydra.sweep.dir)
+        directory = Path(self.config.hydra.sweep.dir).absolute()
         directory.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, directory / "multirun.yaml")
-        jobs = self._jobs(arguments)
+        os.environ[SWEEP] = str(os.getpid())  # for jobs in other processes of this machine, which end with this one
+        with locked(directory):
+            self._sweep(self._jobs(arguments), directory)
+        return []
+
+    def _sweep(self, jobs: list[Job], directory: Path) -> None:
         pending = self._planned(jobs, directory)
+        OmegaConf.save(self.config, directory / "multirun.yaml")
         try:
             self._launch(pending, directory)
         except (KeyboardInterrupt, SystemExit):
@@ -91,7 +99,6 @@ class ResumableSweeper(Sweeper):
             for name, error in failures.items():
                 print(f"failed: {name}: {error.splitlines()[0]}", file=sys.stderr)
             raise SweepFailedError(f"{len(failures)} of {len(jobs)} jobs failed, see above and {directory}")
-        return []
 
     def _jobs(self, arguments: list[str]) -> list[Job]:
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -104,8 +111,11 @@ class ResumableSweeper(Sweeper):
         return jobs
 
     def _planned(self, jobs: list[Job], directory: Path) -> list[Job]:
-        """The jobs to launch, each with its directory; without those finished and those that cannot be composed."""
-        folders = [file.parent.parent for file in directory.glob(f"*/{TASK}")] if self.config.sweep.resume else []
+        """The jobs to launch, each with its directory; without those finished, at work, and those not to be composed.
+
+        Raises TakenError if a job's directory holds another run, or two jobs would have the same.
+        """
+        folders = [file.parent.parent for file in directory.glob(f"*/{ASKED}")] if self.config.sweep.resume else []
         earlier = {_identity(_asked(folder)): folder.name for folder in folders}
         number = 1 + max((_number(path) for path in directory.iterdir()), default=-1)
         pending = []
@@ -113,13 +123,18 @@ class ResumableSweeper(Sweeper):
             found = earlier.get(_identity(job.overrides))
             if found is not None:
                 job.name = found
-                if read_summary(directory / found).get("status") == OK:
+                if read_summary(directory / found).get("status") == OK or holder(directory / found) is not None:
                     continue
                 job.ckpt = next(iter(to_resume(directory / found)), None)
             else:
                 number += 1
                 if not self._place(job, number - 1, directory):
                     continue
+                if holds_run(directory / job.name) or job.name in (other.name for other in pending):
+                    raise TakenError(
+                        f"{directory / job.name} is the directory of more than one job; let hydra.sweep.subdir tell "
+                        "jobs apart, as it does by default, or give another hydra.sweep.dir"
+                    )
             pending.append(job)
         return pending
 
@@ -130,15 +145,15 @@ class ResumableSweeper(Sweeper):
             with open_dict(config):
                 config.hydra.job.num = number
             job.name = "-".join([str(config.hydra.sweep.subdir), *self._suffix(job)])[:LONGEST]
-            return True
         except (HydraException, OmegaConfBaseException, GCPError) as error:
             job.name = f"{number}-{SPECIAL.sub('_', '-'.join(job.overrides))}"[:80]
             asked = dict(argument.split("=", 1) for argument in job.overrides if "=" in argument)
             facts = {key: asked.get(key) for key in ("method", "backbone", "dataset", "seed")}
-            Summary(directory / job.name, **facts).failed(sentence(error))
-            (directory / job.name / TASK.parent).mkdir()
-            OmegaConf.save(OmegaConf.create(job.overrides), directory / job.name / TASK)
+            summary = Summary(directory / job.name, **facts)
+            summary.note(ASKED, OmegaConf.to_yaml(OmegaConf.create(job.overrides)))
+            summary.failed(sentence(error))
             return False
+        return True
 
     def _suffix(self, job: Job) -> list[str]:
         """What is varied, unless the user has said how jobs are called."""
@@ -156,7 +171,8 @@ class ResumableSweeper(Sweeper):
             else:
                 reason = "the process of the job ended without a word"
             for job in jobs:
-                if read_summary(directory / job.name).get("status") == RUNNING:
+                place = directory / job.name
+                if read_summary(place).get("status") == RUNNING and holder(place) is None:
                     Summary(directory / job.name).failed(f"killed: {reason}")
             jobs = [job for job in jobs if not read_summary(directory / job.name)]
             if len(jobs) == before:
@@ -193,7 +209,7 @@ def register_sweeper() -> None:
 
 
 def _asked(directory: Path) -> list[str]:
-    file = directory / TASK
+    file = directory / ASKED
     return [str(override) for override in OmegaConf.load(file)] if file.exists() else []
 
 
@@ -207,5 +223,7 @@ def _number(path: Path) -> int:
 
 
 def _error(directory: Path) -> str | None:
-    summary = read_summary(directory)
+    summary, process = read_summary(directory), holder(directory)
+    if process is not None:
+        return f"{process} is still at it"
     return None if summary.get("status") == OK else str(summary.get("error") or "it was not started")

@@ -13,27 +13,37 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from gcp.errors import CheckpointError
 from lightning_modules.checkpoint_names import LAST, PREVIOUS
+from lightning_modules.storage import storage_error, whole
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the file, brings it to the disk, and only then gives it its name.
 
     Lightning's own goes through the folder of temporary files; where that is another disk, moving it is a copy that can
-    be cut short. The ``last.ckpt`` there was stays, as ``last.previous.ckpt``.
+    be cut short. The ``last.ckpt`` there was stays, as ``last.previous.ckpt``. What cannot be written whole is removed,
+    or else it would keep a full disk full.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write ``checkpoint`` to ``path``; a reader sees the old file or the new one, whole."""
+        """Write ``checkpoint`` to ``path``; a reader sees the old file or the new one, whole.
+
+        Raises StorageError if there is no room for it, or no permission.
+        """
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.name == LAST and target.exists():
-            _keep(target, target.with_name(PREVIOUS))
-        os.replace(partial, target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with whole(target) as partial:
+                with partial.open("wb") as file:
+                    torch.save(checkpoint, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                if target.name == LAST and target.exists():
+                    _keep(target, target.with_name(PREVIOUS))
+        except Exception as error:
+            problem = storage_error(error, target)
+            if problem is None:
+                raise
+            raise problem from error
         _sync(target.parent)
 
 

@@ -18,7 +18,7 @@ REQUEUED = "hpc_ckpt_*.ckpt"  # Lightning's, beside the folder, when Slurm annou
 
 def requeued(directory: Path) -> Path | None:
     """The newest checkpoint a job of Slurm that runs again left in its run directory; none: it starts anew."""
-    if not under_slurm() or int(os.environ.get("SLURM_RESTART_COUNT", 0)) == 0:
+    if not queued_again():
         return None
     found = [path for each in (directory, directory / FIRST) for path in each.glob(REQUEUED)]
     return max([*found, *to_resume(directory)], key=lambda path: path.stat().st_mtime, default=None)
@@ -35,3 +35,8 @@ def to_resume(directory: Path) -> list[Path]:
 def last_in(directory: Path) -> list[Path]:
     """The same, of a run of one stage, or of one of the stages."""
     return [path for name in (LAST, PREVIOUS) if (path := directory / FOLDER / name).exists()][:1]
+
+
+def queued_again() -> bool:
+    """Whether this is a job of Slurm that runs again, in the directory of its first time."""
+    return under_slurm() and int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0

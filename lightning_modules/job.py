@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from gcp.errors import GCPError
 from lightning_modules.checkpoint_names import to_resume
 from lightning_modules.distributed.ranks import is_main_process
 from lightning_modules.interruption import SIGNALS, Interrupted
-from lightning_modules.summary import Summary
+from lightning_modules.lock import locked
+from lightning_modules.storage import storage_error
+from lightning_modules.summary import Summary, holds_run
 
 TRACEBACK = "error.txt"
 
@@ -31,32 +33,47 @@ class InterruptedRunError(GCPError):
 
 
 @contextmanager
-def job(directory: Path, **facts: Any) -> Iterator[Summary]:
-    """Write the summary at the start, and at the end how it ended; close what stays open.
+def job(directory: Path, kept: bool = False, **facts: Any) -> Iterator[Summary]:
+    """Hold the run directory; write how the job ended; close what stays open.
+
+    A job that is refused before its work begins (see `Summary.begin`) writes nothing.
 
     Args:
         directory: the run directory.
+        kept: whether a refused job is written down all the same: those of sweeps are.
         facts: what is known at the start: mode, method, backbone, dataset, seed.
 
     Raises:
         InterruptedRunError: Ctrl-C or SIGTERM, with a sentence that says how to go on.
+        InUseError: another process is in the directory.
+        StorageError: something could not be written or read.
     """
-    summary = Summary(directory, write=is_main_process(), **facts)
     exit_code = 1
     try:
-        with SIGNALS.heard():
-            yield summary
-            summary.ok()
-        exit_code = 0
-    except Interrupted as stop:
-        sentence = f"{stop}{_how_to_go_on(directory, facts['mode'])}"
-        summary.interrupted(sentence)
-        raise InterruptedRunError(sentence, 128 + stop.signum) from None
-    except BaseException as error:
-        summary.failed(error)
-        if isinstance(error, Exception) and not isinstance(error, GCPError):  # no sentence: the place says more
-            (directory / TRACEBACK).write_text(traceback.format_exc())
-        raise
+        with locked(directory) if is_main_process() else nullcontext():
+            summary = Summary(directory, write=is_main_process(), **facts)
+            new = not holds_run(directory)
+            try:
+                with SIGNALS.heard():
+                    if kept:
+                        summary.begin()
+                    yield summary
+                    summary.ok()
+                exit_code = 0
+            except Interrupted as stop:
+                sentence = f"{stop}{_how_to_go_on(directory, facts['mode'])}"
+                if summary.begun or new:
+                    summary.interrupted(sentence)
+                raise InterruptedRunError(sentence, 128 + stop.signum) from None
+            except BaseException as error:
+                refused = isinstance(error, (GCPError, OSError))
+                _note(summary, storage_error(error, directory) or error, written=summary.begun or (new and not refused))
+                raise
+    except Exception as error:
+        problem = None if isinstance(error, GCPError) else storage_error(error, directory)
+        if problem is None:
+            raise
+        raise problem from error
     finally:
         if "wandb" in sys.modules:
             from lightning_modules.loggers.wandb import close
@@ -70,3 +87,11 @@ def _how_to_go_on(directory: Path, mode: str) -> str:
     if not to_resume(directory):
         return ", before there was a checkpoint; start again with the same command"
     return f"; go on with: python run.py ckpt_path=last hydra.run.dir={directory}"
+
+
+def _note(summary: Summary, error: BaseException, written: bool) -> None:
+    with suppress(OSError):  # the disk may be what the job failed of
+        if written:
+            summary.failed(error)
+        if isinstance(error, Exception) and not isinstance(error, GCPError):  # no sentence: the place says more
+            (summary.path.parent / TRACEBACK).write_text(traceback.format_exc())

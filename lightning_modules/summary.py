@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lightning_modules.checkpoint_names import FOLDER
+from lightning_modules.storage import write_whole
+
 FILE = "summary.json"
+CONFIG = "config.yaml"  # resolved
+METRICS = "metrics.csv"
+ASKED = ".hydra/overrides.yaml"  # the arguments of the command
 RUNNING, OK, FAILED, INTERRUPTED = "running", "ok", "failed", "interrupted"
 
 
 class Summary:
-    """The summary of a run, on disk from the first moment: ``running``, then ``ok``, or ``failed`` or ``interrupted``
-    with a sentence.
+    """What a run directory says of its run: ``summary.json``, and what is noted beside it.
 
-    A run that is killed stays ``running``.
+    Nothing is written before work begins, so that a command that is refused leaves nothing behind and a run that was
+    there as it was. From then on the status is ``running``, then ``ok``, or ``failed`` or ``interrupted`` with a
+    sentence; a run that is killed stays ``running``.
 
     Args:
         directory: the run directory; made if it does not exist.
         write: false in all processes of a run but the main one.
+        outer: summary of the run this one is a stage of, which begins with it.
         facts: what is known at the start: method, backbone, dataset, seed.
     """
 
-    def __init__(self, directory: Path, write: bool = True, **facts: Any) -> None:
+    def __init__(self, directory: Path, write: bool = True, outer: Summary | None = None, **facts: Any) -> None:
         self.path = directory / FILE
         self.write = write
-        earlier = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.outer = outer
+        self.begun = False
+        self.notes: dict[Path, str] = {}
         self.fields: dict[str, Any] = {
             "params": None,
             "params_trainable": None,
@@ -38,40 +47,57 @@ class Summary:
             "test/acc1": None,
             "test/acc5": None,
             "test/loss": None,
-            **earlier,  # a run that goes on in its own directory, or is tested there, keeps what it knew
+            **read_summary(directory),  # a run that goes on here, or is tested here, keeps what it knew
             **facts,
             "status": RUNNING,
             "error": None,
             "started": _now(),
             "ended": None,
         }
+
+    def begin(self) -> None:
+        """Nothing speaks against the run any more: from here on its directory tells of it."""
+        if self.outer is not None:
+            self.outer.begin()
+        self.begun = True
         self._write()
+
+    def note(self, name: str, text: str) -> None:
+        """A file beside the summary, once work begins."""
+        self.notes[self.path.parent / name] = text
+        if self.begun:
+            self._write()
 
     def update(self, **fields: Any) -> None:
         """Add what has become known; names with a slash through ``**{...}``."""
         self.fields.update(fields)
-        self._write()
+        if self.begun:
+            self._write()
 
     def ok(self) -> None:
         """The run ended well."""
-        self.update(status=OK, ended=_now())
+        self.fields.update(status=OK, ended=_now())
+        self.begin()
 
     def failed(self, error: BaseException | str) -> None:
         """The run ended with an error."""
         text = str(error) or type(error).__name__
-        self.update(status=FAILED, error=text, ended=_now())
+        self.fields.update(status=FAILED, error=text, ended=_now())
+        self.begin()
 
     def interrupted(self, sentence: str) -> None:
         """The run was stopped from outside."""
-        self.update(status=INTERRUPTED, error=sentence, ended=_now())
+        self.fields.update(status=INTERRUPTED, error=sentence, ended=_now())
+        self.begin()
 
     def _write(self) -> None:
         if not self.write:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".tmp")
-        partial.write_text(json.dumps(self.fields, indent=2) + "\n")
-        os.replace(partial, self.path)  # a reader never sees half a file
+        texts = {self.path: json.dumps(self.fields, indent=2) + "\n", **self.notes}
+        self.notes = {}
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, text)
 
 
 def read_summary(directory: Path) -> dict[str, Any]:
@@ -81,6 +107,11 @@ def read_summary(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return summary
+
+
+def holds_run(directory: Path) -> bool:
+    """Whether a run has begun in ``directory``."""
+    return any((directory / name).exists() for name in (FILE, METRICS, FOLDER))
 
 
 def _now() -> str:

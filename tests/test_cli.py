@@ -56,10 +56,10 @@ def test_the_same_seed_gives_the_same_run(cli, tmp_path, summary_of):
 def test_a_checkpoint_is_tested_with_its_own_configuration(cli, tmp_path, summary_of):
     assert cli("method=taylor", "method.degree=7", *SMALL, "hydra.run.dir=run").code == 0
     fitted = summary_of(tmp_path / "run")
-    for path in ("run", "run/checkpoints/best.ckpt"):
-        outcome = cli("mode=test", f"ckpt_path={path}", "hydra.run.dir=again")
+    for directory, path in (("again", "run"), ("once_more", "run/checkpoints/best.ckpt")):
+        outcome = cli("mode=test", f"ckpt_path={path}", f"hydra.run.dir={directory}")
         assert outcome.code == 0, outcome.err
-        tested = summary_of(tmp_path / "again")
+        tested = summary_of(tmp_path / directory)
         assert tested["method"] == "taylor"
         assert tested["test/loss"] == pytest.approx(fitted["test/loss"], rel=1e-6)  # same weights, same images
     clash = cli("mode=test", "ckpt_path=run", "method=newton")

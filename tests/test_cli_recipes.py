@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 
 import pytest
 import torch
@@ -77,7 +78,9 @@ def test_two_stages_are_one_command(cli, tmp_path, summary_of):
 def test_a_finished_first_stage_is_not_done_again(cli, tmp_path, summary_of):
     assert cli(*SMALL, *TWO, "hydra.run.dir=run").code == 0
     before = summary_of(tmp_path / "run/stage1")
-    assert cli(*SMALL, *TWO, "hydra.run.dir=run").code == 0
+    assert "holds a run" in cli(*SMALL, *TWO, "hydra.run.dir=run").err
+    shutil.rmtree(tmp_path / "run/checkpoints")  # as if it had been killed between the stages
+    assert cli("ckpt_path=last", "hydra.run.dir=run", "callbacks.progress_bar=false").code == 0
     assert summary_of(tmp_path / "run/stage1") == before
     outcome = cli("ckpt_path=run", "trainer.max_epochs=3", "hydra.run.dir=run")
     assert outcome.code == 1

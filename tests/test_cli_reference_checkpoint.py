@@ -29,9 +29,9 @@ def trained(tmp_path, name="last"):
 
 def test_it_is_tested_and_is_where_training_starts(cli, tmp_path, summary_of):
     state = published(tmp_path / "pade_tiny.pth.tar")
-    outcome = cli("mode=test", "ckpt_path=pade_tiny.pth.tar", *SETTINGS)
+    outcome = cli("mode=test", "ckpt_path=pade_tiny.pth.tar", *SETTINGS, "hydra.run.dir=tested")
     assert outcome.code == 0, outcome.err
-    summary = summary_of(tmp_path / "run")
+    summary = summary_of(tmp_path / "tested")
     assert (summary["status"], summary["ckpt_path"]) == ("ok", "pade_tiny.pth.tar")
     before = summary["test/loss"]
     frozen = ("optimizer.lr=1e-30", "backbone.frozen=9")
@@ -58,8 +58,12 @@ def test_the_order_of_the_triangle_reaches_the_classifier(cli, tmp_path, summary
         torch.save(contents, tmp_path / f"{name}.pth")
     losses = []
     for arguments in (("upper.pth",), ("lower.pth", "ckpt_triangle=lower"), ("lower.pth",)):
-        assert cli("mode=test", f"ckpt_path={arguments[0]}", *arguments[1:], *SETTINGS).code == 0
-        losses.append(summary_of(tmp_path / "run")["test/loss"])
+        directory = f"run{len(losses)}"
+        assert (
+            cli("mode=test", f"ckpt_path={arguments[0]}", *arguments[1:], *SETTINGS, f"hydra.run.dir={directory}").code
+            == 0
+        )
+        losses.append(summary_of(tmp_path / directory)["test/loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     assert losses[0] != pytest.approx(losses[2], rel=1e-2)
 

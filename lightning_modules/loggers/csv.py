@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pytorch_lightning.callbacks import Checkpoint
@@ -13,6 +18,11 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 from lightning_modules.epochs import CountedFromOne
 from lightning_modules.run import Run
 from lightning_modules.settings.loggers import CSVOptions
+from lightning_modules.storage import storage_error, write_whole
+
+STEP = "step"
+FIRST_ROW = 2  # line of the file, below the names
+DAMAGED = "metrics.damaged.csv"
 
 
 def build(run: Run, options: CSVOptions) -> MetricsCSV:
@@ -48,40 +58,140 @@ class MetricsCSV(CountedFromOne, CSVLogger):
 
     def written_rows(self) -> int:
         """Write the rows up to here; gives their number."""
-        self.save()
-        path = Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
-        if not path.exists():
-            return 0
-        with path.open(newline="") as file:
-            return sum(1 for _ in csv.DictReader(file))
+        writer = self.experiment
+        assert isinstance(writer, _ContinuingWriter)
+        return writer.written_rows()
 
 
 class _ContinuingWriter(ExperimentWriter):
-    def __init__(self, directory: Path, steps_done: int | None, rows_done: int | None) -> None:
+    """Adds whole lines to those of the steps done; touches the file no sooner than there is one to add."""
+
+    def __init__(self, directory: Path, steps_done: int | None, rows_done: int | None = None) -> None:
+        self.path = directory / self.NAME_METRICS_FILE
         self.steps_done = steps_done
         self.rows_done = rows_done
+        self.continued = False
         super().__init__(log_dir=str(directory))
-        path = Path(self.metrics_file_path)
-        if path.exists():
-            with path.open(newline="") as file:
-                self.metrics_keys = list(csv.DictReader(file).fieldnames or [])
+
+    def save(self) -> None:
+        """Write what was recorded; a line that a full disk cuts short is taken back. Raises StorageError."""
+        if self.metrics:
+            with self._sentences():
+                self._continue()
+                self._add()
+            self.metrics = []
+
+    def written_rows(self) -> int:
+        """Write what was recorded; gives the number of rows in the file. Raises StorageError."""
+        self.save()
+        with self._sentences():
+            self._continue()
+            return self.path.read_bytes().count(b"\n") - 1 if self.path.exists() else 0
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            problem = storage_error(error, self.path)
+            if problem is None:
+                raise
+            raise problem from error
 
     def _check_log_dir_exists(self) -> None:
-        """Keep the rows of the steps done; Lightning's own deletes the file."""
-        path = Path(self.metrics_file_path)
-        if not path.exists():
-            return
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [row for index, row in enumerate(reader) if self._stays(index, row)]
-        path.unlink()
-        if rows:
-            with path.open("w", newline="") as file:
-                writer = csv.DictWriter(file, fieldnames=reader.fieldnames or [])
-                writer.writeheader()
-                writer.writerows(rows)
+        """Nothing: Lightning's own deletes the file."""
 
-    def _stays(self, index: int, row: dict[str, str]) -> bool:
+    def _continue(self) -> None:
+        """Leave the rows of the steps done in the file, the first time."""
+        if self.continued or not self.path.exists():
+            self.continued = True
+            return
+        self.continued = True
+        content = self.path.read_bytes()
+        try:
+            names, rows, damaged = read_rows(content)
+        except ValueError:
+            os.replace(self.path, self.path.with_name(DAMAGED))
+            print(f"{self.path} is damaged from its first line on; it is kept as {DAMAGED}", file=sys.stderr)
+            return
+        if damaged:
+            print(f"left out of {self.path}, damaged: line {', '.join(map(str, damaged))}", file=sys.stderr)
+        kept = [row for line, row in rows.items() if self._stays(line, row)]
+        if not kept:
+            self.path.unlink()
+            return
+        self.metrics_keys = names
+        text = _lines(names, kept, header=True)
+        if text.encode() != content:
+            write_whole(self.path, text)
+
+    def _stays(self, line: int, row: dict[str, str]) -> bool:
         if self.rows_done is not None:
-            return index < self.rows_done
-        return self.steps_done is None or int(row["step"]) < self.steps_done
+            return line - FIRST_ROW < self.rows_done
+        return self.steps_done is None or int(row[STEP]) < self.steps_done
+
+    def _add(self) -> None:
+        new_names = self._record_new_keys()
+        exists = self.path.exists()
+        if new_names and exists:
+            _, rows, _ = read_rows(self.path.read_bytes())
+            write_whole(self.path, _lines(self.metrics_keys, rows.values(), header=True))
+        rest = _lines(self.metrics_keys, self.metrics, header=not exists).encode()
+        with self.path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                os.truncate(self.path, before)
+                raise
+
+
+def read_rows(content: bytes) -> tuple[list[str], dict[int, dict[str, str]], list[int]]:
+    """Names of the columns, rows by their line, and the lines that are damaged and left out; lines count from 1.
+
+    A line counts if it is whole: ended, UTF-8 without NUL, a field for each name, numbers or nothing in them and a step
+    among them. The last line of a process that was killed may have lost the end of a number. Raises ValueError if the
+    line of names is damaged.
+    """
+    lines = content.split(b"\n")
+    names = _fields(lines[0]) if len(lines) > 1 else None
+    if not names or STEP not in names or len(set(names)) < len(names):
+        raise ValueError("no line of names")
+    rows: dict[int, dict[str, str]] = {}
+    damaged = []
+    for number, line in enumerate(lines[1:], FIRST_ROW):
+        if number == len(lines) and not line:  # after the end of the last line
+            continue
+        fields = _fields(line) if number < len(lines) else None
+        row = dict(zip(names, fields, strict=False)) if fields else {}
+        if fields is None or len(fields) != len(names) or not _all_numbers(fields) or not row[STEP].isdigit():
+            damaged.append(number)
+        else:
+            rows[number] = row
+    return names, rows, damaged
+
+
+def _fields(line: bytes) -> list[str] | None:
+    """The fields of a line; none: it is no text."""
+    try:
+        text = line.decode().removesuffix("\r")
+    except UnicodeDecodeError:
+        return None
+    return None if not text.isprintable() or '"' in text else text.split(",")
+
+
+def _all_numbers(fields: Iterable[str]) -> bool:
+    try:
+        return all(field == "" or float(field) is not None for field in fields)
+    except ValueError:
+        return False
+
+
+def _lines(names: list[str], rows: Iterable[dict[str, object]] | Iterable[dict[str, str]], header: bool) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=names)
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

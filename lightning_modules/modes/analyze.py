@@ -28,6 +28,7 @@ def run(run: Run, summary: Summary) -> None:
     """Write the parts asked for, one after the other, into ``analysis/`` of the run directory."""
     options = make_options(AnalysisOptions, run.config["analysis"], "section 'analysis'")
     chosen = [part for part in PARTS if part in options.parts]
+    summary.begin()
     folder = run.directory / "analysis"
     folder.mkdir(exist_ok=True)
     pl.seed_everything(run.seed, workers=True, verbose=False)

@@ -41,6 +41,7 @@ def run(run: Run, summary: Summary) -> None:
     module = trained_classifier(run, checkpoint)
     preprocessing = stored_preprocessing(checkpoint)
     summary.update(**count_parameters(module), ckpt_path=run.config["ckpt_path"])
+    summary.begin()
     if preprocessing is not None:
         (run.directory / INPUT_FILE).write_text(json.dumps(preprocessing.plain(), indent=2) + "\n")
     size = run.config["data"]["image_size"] if preprocessing is None else preprocessing.image_size

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, LambdaCallback, LearningRateMonitor, ModelCheckpoint
 
 from datamodules.base import ImageDataModule
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint, best_checkpoint, last_checkpoints
@@ -47,7 +47,7 @@ def run(run: Run, summary: Summary, observers: Sequence[Callback] = ()) -> None:
 
     ``observers`` are callbacks of the last stage beside those the configuration asks for.
     """
-    _fit_and_test(second_stage(run, _fit_and_test), summary, observers)
+    _fit_and_test(second_stage(run, summary, _fit_and_test), summary, observers)
 
 
 def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()) -> None:
@@ -68,7 +68,16 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
     best = best_checkpoint(run.directory / "checkpoints", options)
     last = last_checkpoints(run.directory / "checkpoints", options)
     preprocessing = data.preprocessing and data.preprocessing.plain()
-    callbacks: list[Callback] = [throughput, history, LastValidation(), *switch, *build_averaging(run), *observers]
+    begin = LambdaCallback(on_train_start=lambda *_: summary.begin())  # optimizer and schedule have been accepted too
+    callbacks: list[Callback] = [
+        begin,
+        throughput,
+        history,
+        LastValidation(),
+        *switch,
+        *build_averaging(run),
+        *observers,
+    ]
     if options.confusion_matrix:
         callbacks.append(Confusion(run.directory, data.class_names))
     callbacks += [ConfigInCheckpoint(run, preprocessing), Resume(), EpochLines(_prefix(run)), best, *last]
@@ -99,8 +108,9 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
 
 
 def _epoch(best: ModelCheckpoint) -> int | None:
-    """The epoch, counted from 0, of the best checkpoint."""
-    return int(read(Path(best.best_model_path))["epoch"]) if best.best_model_path else None
+    """The epoch, counted from 0, of the best checkpoint; none: there is none, or it could not be written."""
+    path = Path(best.best_model_path)
+    return int(read(path)["epoch"]) if path.is_file() else None
 
 
 def _test(

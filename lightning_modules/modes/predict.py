@@ -41,6 +41,7 @@ def run(run: Run, summary: Summary) -> None:
     # One device: with several, each would see a share of the pictures, some of them twice.
     alone = {**run.config["trainer"], "devices": 1, "num_nodes": 1, "strategy": "auto"}
     trainer = build_trainer(dataclasses.replace(run, config={**run.config, "trainer": alone}), callbacks=[])
+    summary.begin()
     results = trainer.predict(module, loader)
     assert results is not None
     failures = [failure for _, batch in results for failure in batch.failures]

@@ -16,7 +16,7 @@ from lightning_modules.settings.second_stage import SecondStageOptions
 from lightning_modules.summary import OK, Summary, read_summary
 
 
-def second_stage(run: Run, fit: Callable[[Run, Summary], None]) -> Run:
+def second_stage(run: Run, summary: Summary, fit: Callable[[Run, Summary], None]) -> Run:
     """The run as its second stage, after the first has been trained; a run of one stage as it is.
 
     The first stage is a run of its own in ``stage1/``. If it is finished there it is not done again, and what was
@@ -26,6 +26,7 @@ def second_stage(run: Run, fit: Callable[[Run, Summary], None]) -> Run:
 
     Args:
         run: the run as it was asked for.
+        summary: its summary.
         fit: trains a run of one stage.
     """
     options = make_options(SecondStageOptions, run.config.get("second_stage", {}), "section 'second_stage'")
@@ -37,7 +38,7 @@ def second_stage(run: Run, fit: Callable[[Run, Summary], None]) -> Run:
         run, directory=directory, config={**run.config, "second_stage": {}}, stage=1, stages=whole
     )
     if run.stage != 2 and read_summary(directory).get("status") != OK:
-        _train(first, fit)
+        _train(first, summary, fit)
     config = copy.deepcopy({**whole, "second_stage": {}})
     config["trainer"]["max_epochs"] = options.epochs
     config["backbone"]["frozen"] = options.frozen
@@ -52,16 +53,18 @@ def second_stage(run: Run, fit: Callable[[Run, Summary], None]) -> Run:
     )
 
 
-def _train(run: Run, fit: Callable[[Run, Summary], None]) -> None:
+def _train(run: Run, outer: Summary, fit: Callable[[Run, Summary], None]) -> None:
     facts = {"method": run.method, "backbone": run.backbone, "dataset": run.dataset, "seed": run.seed}
-    summary = Summary(run.directory, write=is_main_process(), mode="fit", **facts)
+    summary = Summary(run.directory, write=is_main_process(), outer=outer, mode="fit", **facts)
     try:
         fit(run if run.config["ckpt_path"] is not None else _left(run) or run, summary)
     except Interrupted as stop:
-        summary.interrupted(f"{stop}; go on with the run in {run.directory.parent}")
+        if summary.begun:
+            summary.interrupted(f"{stop}; go on with the run in {run.directory.parent}")
         raise
     except BaseException as error:
-        summary.failed(error)
+        if summary.begun:
+            summary.failed(error)
         raise
     summary.ok()
 

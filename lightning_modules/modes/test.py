@@ -34,6 +34,7 @@ def run(run: Run, summary: Summary) -> None:
     confusion = [Confusion(run.directory, data.class_names)] if wanted else []
     trainer = build_trainer(run, [*confusion, StopTogether()])
     summary.update(**count_parameters(module), ckpt_path=str(path))
+    summary.begin()
     with processes(trainer, run, summary.failed):
         test_network(trainer, module, data, summary)
     if trainer.is_global_zero:

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 from gcp.errors import DataError
 from lightning_modules.checkpoint_names import FIRST
 from lightning_modules.report.files import printable, read_curve, read_json, read_yaml
-from lightning_modules.summary import FILE, OK
+from lightning_modules.summary import ASKED, FILE, OK
 
-OVERRIDES = Path(".hydra/overrides.yaml")
 METRIC = "test/acc1"
 MODES = ("fit", "test")  # those that end in a result
 
@@ -188,11 +187,11 @@ def _read(directory: Path) -> RunRecord:
     result = number(summary.get(METRIC))
     if summary.get(METRIC) is not None and (result is None or not 0 <= result <= 1):
         raise DataError(f"{FILE} has {METRIC}={printable(summary[METRIC])}, which is no accuracy")
-    overrides, file = directory / OVERRIDES, directory / "config.yaml"
+    overrides, file = directory / ASKED, directory / "config.yaml"
     asked = read_yaml(overrides) if overrides.exists() else []
     config = read_yaml(file) if file.exists() else {}
     if not isinstance(asked, list):
-        raise DataError(f"{OVERRIDES.name} is no list of arguments")
+        raise DataError(f"{overrides.name} is no list of arguments")
     if not isinstance(config, dict):
         raise DataError(f"{file.name} is no configuration")
     pairs = dict(str(each).lstrip("+~").split("=", 1) for each in asked if "=" in str(each))
