@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from conf.arguments import readable
 from conf.help import show
 from conf.messages import sentence
 from conf.new_directories import remove_new
@@ -24,7 +25,7 @@ from conf.overlays import names_set_by
 from conf.schema import GROUPS, HERE, OVERLAYS, SECTIONS, register
 from conf.sweeper import register_sweeper, sweep_name
 from datamodules.reading import dead_processes_named
-from gcp.errors import GCPError
+from gcp.errors import GCPError, OptionError
 from lightning_modules.checkpoint_names import queued_again, requeued
 from lightning_modules.distributed.ranks import is_main_process
 from lightning_modules.distributed.start import shared_start
@@ -37,6 +38,7 @@ from lightning_modules.stored_choices import stored_choices
 from lightning_modules.summary import ASKED, CONFIG
 from lightning_modules.taken import refuse_taken
 from lightning_modules.threads import spin_briefly, torch_threads
+from lightning_modules.unexpected import described
 
 # torch, Lightning and what stands on them are imported when a job starts: help and wrong options answer at once.
 
@@ -44,28 +46,28 @@ from lightning_modules.threads import spin_briefly, torch_threads
 def main() -> None:
     """Entry point of ``python run.py`` and ``gcp-run``."""
     spin_briefly()
+    os.environ["MPLBACKEND"] = "agg"  # pictures go to files; a notebook's or a broken one ends the import of Matplotlib
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, where they become a sentence
     try:
         load_plugins(sys.argv[1:])
         if {"--help", "-h"} & set(sys.argv[1:]):
-            show()
+            show([argument for argument in sys.argv[1:] if not argument.startswith(("-", "plugins="))])
             return
-        sys.argv = [*sys.argv, *stored_choices(sys.argv[1:])]
+        sys.argv[1:] = readable(sys.argv[1:])
+        sys.argv[1:] = readable([*sys.argv[1:], *stored_choices(sys.argv[1:])])
         register()
         register_sweeper()
         with shared_start():
             _compose_and_run()
     except KeyboardInterrupt:  # before the run has begun, whose own end is `job`'s
         sys.exit(130)
-    except (GCPError, HydraException, OmegaConfBaseException) as error:
+    except Exception as error:
         if full_error:
             raise
-        sys.exit(f"error: {sentence(error)}")
-    except OSError as error:
-        problem = storage_error(error)
-        if full_error or problem is None:
-            raise
+        if isinstance(error, (GCPError, HydraException, OmegaConfBaseException)):
+            sys.exit(f"error: {sentence(error)}")
+        problem = storage_error(error) or f"{described(error)}; HYDRA_FULL_ERROR=1 shows the trace"
         sys.exit(f"error: {problem}")
     finally:
         remove_new()
@@ -74,21 +76,35 @@ def main() -> None:
 def load_plugins(arguments: list[str]) -> None:
     """Import the modules of ``plugins=[...]``, before the names they register are looked up."""
     texts = [argument.lstrip("+") for argument in arguments if argument.lstrip("+").startswith("plugins=")]
-    for override in OverridesParser.create().parse_overrides(texts):
-        value = override.value()
-        import_plugins(value if isinstance(value, list) else [value])
+    for override in OverridesParser.create().parse_overrides(readable(texts)):
+        import_plugins(override.value() or [])  # type: ignore[arg-type]
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def _compose_and_run(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     try:
+        if hydra_config.mode == RunMode.RUN:
+            check_no_sweep(config, hydra_config)
         run_job(config, hydra_config)
     except GCPError as error:
         if hydra_config.mode == RunMode.MULTIRUN and not isinstance(error, InterruptedRunError):
             raise
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code if isinstance(error, InterruptedRunError) else 1) from None
+
+
+def check_no_sweep(config: DictConfig, hydra_config: DictConfig) -> None:
+    """Raise OptionError for what has a meaning in sweeps only."""
+    launcher = hydra_config.runtime.choices.get("hydra/launcher")
+    given = [text for text in hydra_config.overrides.hydra if text.startswith(("hydra.sweep.", "hydra.launcher."))]
+    if launcher != "basic":
+        name = hydra_config.runtime.choices.get("launcher")
+        given.insert(0, f"launcher={launcher if name == 'basic' else name}")
+    if OmegaConf.select(config, "sweep.resume") is True:
+        given.insert(0, "sweep.resume=true")
+    if given:
+        raise OptionError(f"{given[0]} is for sweeps: add -m or sweep=..., or leave it out")
 
 
 def run_job(config: DictConfig, hydra_config: DictConfig) -> None:

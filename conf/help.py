@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
+from conf.known import Known, find, groups, known_options, owners, section_options
 from conf.schema import GROUPS, HERE, OVERLAYS, SECTIONS, RunOptions
+from conf.values import shown, takes
+from gcp.errors import UnknownNameError
 from gcp.options import Options, default_of
+from gcp.registry import nearest
 
 USAGE = """[bold]Global covariance pooling with differentiable spectral layers[/bold]
 
@@ -21,44 +26,117 @@ USAGE = """[bold]Global covariance pooling with differentiable spectral layers[/
   python run.py mode=test ckpt_path=last          test the newest run again
   python run.py mode=export ckpt_path=last        its network as a file; export.format=torch|onnx|both
   python run.py mode=predict ckpt_path=last data.path=DIR   classify images
+  python run.py --help method                     one group with what its options mean; also one name or option
 
 Choose a name of a group with group=name, set an option with section.option=value.
 Hydra's own options: --cfg job shows the configuration, --config-dir adds a folder of your own, --hydra-help lists more.
 """
 
 
-def show() -> None:
-    """Print the help."""
+def show(topics: list[str]) -> None:
+    """Print the help, or that of groups, names and options.
+
+    Raises UnknownNameError for a topic that is none.
+    """
     console = Console(soft_wrap=False)
+    for topic in topics:
+        name, _, value = topic.partition("=")
+        _show_topic(console, name if "." in name or not value else value)
+    if not topics:
+        _show_all(console)
+
+
+def _show_all(console: Console) -> None:
     console.print(USAGE, highlight=False)
-    console.print(_options("run", RunOptions, ""))
+    console.print(_section("run", RunOptions, ""))
     for group, (section, registry) in GROUPS.items():
         console.print(_names(group, section, registry))
     for section, options in SECTIONS.items():
-        console.print(_options(section, options, f"{section}."))
+        console.print(_section(section, options, f"{section}."))
     for group, purpose in OVERLAYS.items():
-        names = sorted(path.stem for path in (HERE / group).glob("*.yaml"))
-        console.print(f"[bold]{group}=[/bold]{'|'.join(names)}  {purpose}", highlight=False)
+        console.print(f"[bold]{group}=[/bold]{'|'.join(_files(group))}  {purpose}", highlight=False)
+
+
+def _show_topic(console: Console, topic: str) -> None:
+    group = next((group for group, (section, _) in GROUPS.items() if topic in (group, section)), None)
+    entries = [
+        (section, name)
+        for section, registry in GROUPS.values()
+        for name in registry.names()
+        if name.lower() == topic.lower()
+    ]
+    single = find(topic) or [option for key in owners(topic) for option in find(key)]
+    if group is not None:
+        section, registry = GROUPS[group]
+        console.print(_summaries(group, {name: registry.get(name).summary for name in registry.names()}))
+        console.print(_options(f"options, set as {section}.option=value", section_options(section)), highlight=False)
+    elif topic == "run":
+        console.print(_options("run", [option for option in known_options() if "." not in option.key]), highlight=False)
+    elif topic in SECTIONS or topic in OVERLAYS:
+        if topic in OVERLAYS or len(_files(topic)) > 1:
+            console.print(_summaries(topic, {name: _first_comment(topic, name) for name in _files(topic)}))
+        if topic in SECTIONS:
+            console.print(_options(f"options, set as {topic}.option=value", section_options(topic)), highlight=False)
+    elif entries:
+        for section, name in entries:
+            options = [option for option in section_options(section) if option.owner == name]
+            console.print(_options(name, options), highlight=False)
+    elif single:
+        console.print(_options(topic, single), highlight=False)
+    else:
+        known = [*groups(), *SECTIONS, *(option.key for option in known_options())]
+        raise UnknownNameError(
+            f"there is no help on '{topic}'{nearest(topic, known)}; groups: {', '.join(groups())}; or a name, an option"
+        )
 
 
 def _names(group: str, section: str, registry: object) -> Table:
     table = _table(f"{group}=...", "name", "what it is", f"options, set as {section}.option=value")
+    of_section = section_options(section)
     for name in registry.names():  # type: ignore[attr-defined]
         entry = registry.get(name)  # type: ignore[attr-defined]
-        options = [f"{field.name}={_word(default_of(field))}" for field in dataclasses.fields(entry.options)]
-        if group == "method":
-            options.insert(0, f"reduced_channels={_word(entry.reduced_channels)}")
-        if group == "backbone":
-            options.insert(0, f"hidden={list(entry.hidden)}")
+        options = [f"{each.field.name}={_default(each)}" for each in of_section if each.owner == name]
         table.add_row(name, escape(entry.summary), escape(" ".join(options)))
     return table
 
 
-def _options(title: str, options: type[Options], prefix: str) -> Table:
+def _section(title: str, options: type[Options], prefix: str) -> Table:
     table = _table(title, "option", "default", "what it does")
     for field in dataclasses.fields(options):
-        table.add_row(prefix + field.name, escape(_word(default_of(field))), escape(field.metadata["help"]))
+        known = Known(prefix + field.name, "", None, field)
+        table.add_row(known.key, escape(_default(known)), escape(field.metadata.get("help", "")))
     return table
+
+
+def _options(title: str, options: list[Known]) -> Group:
+    """Options with default, range and description, once where several owners have the same."""
+    rows: dict[tuple[str, str, str, str], list[str]] = {}
+    for each in options:
+        row = (each.key, _default(each), takes(each), each.field.metadata.get("help", ""))
+        rows.setdefault(row, []).append(each.owner)
+    everyone = {each.owner for each in options}
+    lines: list[RenderableType] = [f"[bold]{escape(title)}[/bold]"]
+    for (key, default, range_, help), names in rows.items():
+        of = "" if set(names) == everyone else f"   [dim]of {', '.join(names)}[/dim]"
+        lines.append(f"{key}={escape(default)}   {escape(range_)}{of}")
+        lines.append(Padding(escape(help), (0, 0, 0, 4)))
+    return Group(*lines)
+
+
+def _summaries(group: str, summaries: dict[str, str]) -> Table:
+    table = _table(f"{group}=...", "name", "what it is")
+    for name, summary in summaries.items():
+        table.add_row(name, escape(summary))
+    return table
+
+
+def _files(group: str) -> list[str]:
+    return sorted(path.stem for path in (HERE / group).glob("*.yaml"))
+
+
+def _first_comment(group: str, name: str) -> str:
+    lines = (HERE / group / f"{name}.yaml").read_text().splitlines()
+    return next((line[2:] for line in lines if line.startswith("# ") and "@package" not in line), "")
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -68,7 +146,10 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _word(value: object) -> str:
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _default(option: Known) -> str:
+    """Its default; the classifier's hidden layers and the reduction are the entry's own."""
+    for section, registry in GROUPS.values():
+        if option.owner and option.key in (f"{section}.hidden", f"{section}.reduced_channels"):
+            value = getattr(registry.get(option.owner), option.field.name)
+            return shown(list(value) if isinstance(value, tuple) else value)
+    return shown(default_of(option.field))

@@ -7,7 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from conf.schema import GROUPS, SECTIONS, RunOptions
+from conf.messages import unknown_option
+from conf.schema import ADDED, GROUPS, SECTIONS, RunOptions, sections
 from gcp.errors import OptionError
 from gcp.options import Options, make_options, option_names
 
@@ -21,11 +22,16 @@ def check(config: DictConfig) -> dict[str, Any]:
     """
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
+    for name in plain:
+        if name not in sections() and name not in option_names(RunOptions):
+            raise OptionError(unknown_option(str(name)))
     _build("", RunOptions, {name: plain[name] for name in option_names(RunOptions)})
     if plain["mode"] == "report" and plain["path"] is None:
         raise OptionError("mode=report needs path: a folder that holds run directories")
     if plain["mode"] not in WITHOUT_CHECKPOINT and plain["ckpt_path"] is None:
         raise OptionError(f"mode={plain['mode']} needs ckpt_path: a checkpoint, a run directory, or last")
+    if plain["mode"] == "test" and plain["trainer"]["limit_test_batches"] == 0:
+        raise OptionError("mode=test with trainer.limit_test_batches=0 tests nothing; leave that out")
     if plain["mode"] == "predict" and plain["data"]["path"] is None:
         raise OptionError("mode=predict needs data.path: an image, or a folder of images")
     for name in ("ckpt_classifier", "ckpt_schedule"):
@@ -33,15 +39,12 @@ def check(config: DictConfig) -> dict[str, Any]:
             raise OptionError(f"{name}=new is for mode=fit with a ckpt_path: leave out {name}=new, or give both")
     if plain["ckpt_classifier"] == plain["ckpt_schedule"] == "new":
         raise OptionError("ckpt_classifier=new starts a new training, ckpt_schedule=new goes on with one; choose one")
-    for section, registry in GROUPS.values():
+    for group, (section, registry) in GROUPS.items():
         values = dict(plain[section])
         entry = registry.get(values.pop("name"))
-        reduced = values.pop("reduced_channels", None)
-        if reduced is not None and reduced < 1:
-            raise OptionError(f"{section}.reduced_channels must be at least 1, got {reduced}")
-        hidden = values.pop("hidden", None) or []
-        if any(width < 1 for width in hidden):
-            raise OptionError(f"{section}.hidden must hold widths of at least 1, got {hidden}")
+        if group in ADDED:
+            added = {name: values.pop(name) for name in option_names(ADDED[group]) if name in values}
+            _build(f"{section}.", ADDED[group], added)
         _build(f"{section}.", entry.options, values)
     for section, options in SECTIONS.items():
         _build(f"{section}.", options, plain[section])
@@ -49,7 +52,10 @@ def check(config: DictConfig) -> dict[str, Any]:
 
 
 def _build(prefix: str, options: type[Options], values: Mapping[str, Any]) -> None:
+    for name in values:
+        if name not in option_names(options):
+            raise OptionError(unknown_option(f"{prefix}{name}", option_names(options)))
     try:
-        make_options(options, values, f"section '{prefix.rstrip('.')}'")
+        make_options(options, values, prefix.rstrip("."))
     except OptionError as error:
         raise OptionError(f"{prefix}{error}") from None

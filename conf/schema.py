@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, get_origin, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -14,7 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from datamodules.datasets import DATASETS
 from gcp.backbones.registry import BACKBONES
 from gcp.methods import METHODS
-from gcp.options import Options, option
+from gcp.options import LARGEST_SEED, Options, option
 from lightning_modules.settings.analysis import AnalysisOptions
 from lightning_modules.settings.callbacks import CallbackOptions
 from lightning_modules.settings.export import ExportOptions
@@ -39,23 +39,6 @@ GROUPS: dict[str, tuple[str, Any]] = {
     "schedule": ("schedule", SCHEDULES),
     "logger": ("logger", LOGGERS),
 }
-
-
-class Added(NamedTuple):
-    """An option of a group that is no constructor argument of its entries: its type and its help."""
-
-    type: Any
-    help: str
-
-
-ADDED = {
-    "reduced_channels": Added(
-        int | None, "channels left by a 1x1 convolution, batch norm and ReLU before pooling; null: not reduced"
-    ),
-    "hidden": Added(
-        list[int] | None, "widths of the classifier's hidden layers; null: the backbone's own; []: a linear classifier"
-    ),
-}
 # Options that take another's value unless set, by group and name.
 INTERPOLATED = {("dataset", "seed"): "${seed}"}
 # Sections with one option class each.
@@ -79,6 +62,28 @@ OVERLAYS = {
 
 
 @dataclasses.dataclass(frozen=True)
+class ReductionOptions(Options):
+    """What the network does before the pooling, whatever the method."""
+
+    reduced_channels: int | None = option(
+        256, "channels left by a 1x1 convolution, batch norm and ReLU before pooling; null: not reduced", minimum=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadOptions(Options):
+    """What the network does after the pooling, whatever the backbone."""
+
+    hidden: list[int] | None = option(
+        None, "widths of the classifier's hidden layers; null: the backbone's own; []: a linear classifier", minimum=1
+    )
+
+
+# Options a group has beyond those of its entries.
+ADDED: dict[str, type[Options]] = {"method": ReductionOptions, "backbone": HeadOptions}
+
+
+@dataclasses.dataclass(frozen=True)
 class RunOptions(Options):
     """Options of a run as a whole."""
 
@@ -89,7 +94,7 @@ class RunOptions(Options):
         "analyze: precision and smoothness of the methods",
         choices=MODES,
     )
-    seed: int = option(0, "seed of every random generator", minimum=0)
+    seed: int = option(0, "seed of every random generator", minimum=0, maximum=LARGEST_SEED)
     ckpt_path: str | None = option(
         None,
         "checkpoint or run directory to use or to go on from, or a published checkpoint to use or to start from; "
@@ -125,7 +130,7 @@ def register() -> None:
     A name without a YAML of its own, as a plugin's, becomes an option of its group too.
     """
     store = ConfigStore.instance()
-    store.store(group="_schema", name="run", node=schema_of(RunOptions, **dict.fromkeys(_sections(), MISSING)))
+    store.store(group="_schema", name="run", node=schema_of(RunOptions, **dict.fromkeys(sections(), MISSING)))
     for group, (section, registry) in GROUPS.items():
         for name in registry.names():
             entry = registry.get(name)
@@ -152,8 +157,7 @@ def schema_of(options: type[Options], interpolated: Mapping[str, str] = MappingP
     Args:
         options: an option class, which may be frozen.
         interpolated: defaults that refer to another option, in place of the fields' own.
-        extra: more fields: a name (str), what ADDED has, or MISSING for a
-            section to be filled.
+        extra: more fields: a name, an option that ADDED has, or MISSING for a section to be filled.
     """
     hints = get_type_hints(options)
     fields: list[Any] = [
@@ -170,7 +174,8 @@ def schema_of(options: type[Options], interpolated: Mapping[str, str] = MappingP
     return dataclasses.make_dataclass(options.__name__, fields)
 
 
-def _sections() -> list[str]:
+def sections() -> list[str]:
+    """Sections of the configuration: those a group fills, and the others."""
     return [*(section for section, _ in GROUPS.values()), *SECTIONS]
 
 
@@ -182,4 +187,5 @@ def _open() -> DictConfig:
 def _type_of(name: str, value: Any) -> Any:
     if value == MISSING:
         return Any
-    return ADDED[name].type if name in ADDED else str
+    added = {key: hint for options in ADDED.values() for key, hint in get_type_hints(options).items()}
+    return added.get(name, str)

@@ -20,7 +20,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.messages import sentence
-from gcp.errors import GCPError, SweepFailedError
+from conf.options import check
+from gcp.errors import GCPError, OptionError, SweepFailedError
 from gcp.options import make_options
 from lightning_modules.checkpoint_names import to_resume
 from lightning_modules.lock import holder, locked
@@ -32,6 +33,7 @@ from lightning_modules.taken import TakenError
 SPECIAL = re.compile(r"[^\w.=+-]+")  # not in names of directories
 IN_NAME = ("method", "backbone", "dataset", "seed")  # arguments whose values are in the name of every job
 LONGEST = 150  # characters of a job's name
+SHOWN = 5  # wrong jobs whose reasons are told
 NEUTRAL = ("sweep.", "ckpt_path=", "trainer.devices=", "callbacks.progress_bar=")  # change nothing of what a job is
 
 
@@ -44,18 +46,20 @@ class Job:
         name: its directory within the sweep's; empty until it has one.
         ckpt: the checkpoint an earlier attempt left, to go on from.
         varied: the arguments in which it differs from other jobs, beside those its name has anyway.
+        config: its composed configuration, Hydra's part too.
     """
 
     overrides: list[str]
     name: str = ""
     ckpt: Path | None = None
     varied: list[str] = field(default_factory=list)
+    config: DictConfig = field(default_factory=lambda: DictConfig({}))
 
 
 class ResumableSweeper(Sweeper):
     """Hydra's basic sweeper, but for failures and repetition.
 
-    A job that cannot be composed, fails, or dies with its process is marked in its ``summary.json`` and the others go
+    A job that fails, or dies with its process, is marked in its ``summary.json`` and the others go
     on; the sweep as a whole fails at the end. With ``sweep.resume=true``, jobs that are finished in the same directory
     are skipped and jobs that were interrupted go on from their last checkpoint. Works with every launcher.
     """
@@ -72,12 +76,20 @@ class ResumableSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> list[Any]:
-        """Run all jobs, then report. Raises SweepFailedError if a job has failed."""
+        """Run all jobs, then report.
+
+        Raises:
+            OptionError: a job has wrong names or options; none is started.
+            SweepFailedError: a job has failed.
+        """
+        self._check_no_run()
+        jobs = self._jobs(arguments)
+        self._compose(jobs)
         directory = Path(self.config.hydra.sweep.dir).absolute()
         directory.mkdir(parents=True, exist_ok=True)
         os.environ[SWEEP] = str(os.getpid())  # for jobs in other processes of this machine, which end with this one
         with locked(directory):
-            self._sweep(self._jobs(arguments), directory)
+            self._sweep(jobs, directory)
         return []
 
     def _sweep(self, jobs: list[Job], directory: Path) -> None:
@@ -110,8 +122,28 @@ class ResumableSweeper(Sweeper):
             job.varied = [each for each in job.overrides if each not in common and each.split("=")[0] not in IN_NAME]
         return jobs
 
+    def _check_no_run(self) -> None:
+        given = [text for text in self.config.hydra.overrides.hydra if text.startswith("hydra.run.")]
+        if given:
+            raise OptionError(f"{given[0]} is for a single run; a sweep goes to hydra.sweep.dir=DIR")
+
+    def _compose(self, jobs: list[Job]) -> None:
+        """Give the jobs their configurations. Raises OptionError with all that are wrong, before any is run."""
+        shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+        wrong: dict[str, str] = {}
+        for job in jobs:
+            try:
+                job.config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job.overrides))
+                check(OmegaConf.masked_copy(job.config, [key for key in job.config if key != "hydra"]))
+            except (HydraException, OmegaConfBaseException, GCPError) as error:
+                wrong[" ".join(each for each in job.overrides if each not in shared)] = sentence(error)
+        if wrong:
+            first = "; ".join(f"{name}: {reason}" for name, reason in list(wrong.items())[:SHOWN])
+            more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+            raise OptionError(f"{len(wrong)} of {len(jobs)} jobs are wrong, so none was started: {first}{more}")
+
     def _planned(self, jobs: list[Job], directory: Path) -> list[Job]:
-        """The jobs to launch, each with its directory; without those finished, at work, and those not to be composed.
+        """The jobs to launch, each with its directory; without those finished and those at work.
 
         Raises TakenError if a job's directory holds another run, or two jobs would have the same.
         """
@@ -128,8 +160,7 @@ class ResumableSweeper(Sweeper):
                 job.ckpt = next(iter(to_resume(directory / found)), None)
             else:
                 number += 1
-                if not self._place(job, number - 1, directory):
-                    continue
+                job.name = self._name(job, number - 1)
                 if holds_run(directory / job.name) or job.name in (other.name for other in pending):
                     raise TakenError(
                         f"{directory / job.name} is the directory of more than one job; let hydra.sweep.subdir tell "
@@ -138,22 +169,11 @@ class ResumableSweeper(Sweeper):
             pending.append(job)
         return pending
 
-    def _place(self, job: Job, number: int, directory: Path) -> bool:
-        """Give the job its directory. A job that cannot be composed has its failure noted there; false."""
-        try:
-            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job.overrides))
-            with open_dict(config):
-                config.hydra.job.num = number
-            job.name = "-".join([str(config.hydra.sweep.subdir), *self._suffix(job)])[:LONGEST]
-        except (HydraException, OmegaConfBaseException, GCPError) as error:
-            job.name = f"{number}-{SPECIAL.sub('_', '-'.join(job.overrides))}"[:80]
-            asked = dict(argument.split("=", 1) for argument in job.overrides if "=" in argument)
-            facts = {key: asked.get(key) for key in ("method", "backbone", "dataset", "seed")}
-            summary = Summary(directory / job.name, **facts)
-            summary.note(ASKED, OmegaConf.to_yaml(OmegaConf.create(job.overrides)))
-            summary.failed(sentence(error))
-            return False
-        return True
+    def _name(self, job: Job, number: int) -> str:
+        """The job's directory within the sweep's."""
+        with open_dict(job.config):
+            job.config.hydra.job.num = number
+        return "-".join([str(job.config.hydra.sweep.subdir), *self._suffix(job)])[:LONGEST]
 
     def _suffix(self, job: Job) -> list[str]:
         """What is varied, unless the user has said how jobs are called."""

@@ -60,7 +60,9 @@ def owned() -> set[Path]:
 def _file(
     group: str, name: str, title: str, package: str | None, options: type[Options], added: dict[str, object]
 ) -> str:
-    entries = [(key, ADDED[key].help, value) for key, value in added.items()]
+    entries = []
+    for field in dataclasses.fields(ADDED[group]) if group in ADDED else ():
+        entries.append((field.name, _described(field), added[field.name]))
     for field in dataclasses.fields(options):
         entries.append((field.name, _described(field), INTERPOLATED.get((group, field.name), default_of(field))))
     if not entries:

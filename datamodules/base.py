@@ -15,7 +15,7 @@ from datamodules.preprocessing import Preprocessing
 from datamodules.sampler import EpochSampler, ShareSampler
 from datamodules.seeding import private_generator
 from datamodules.splits import Splits
-from gcp.errors import DataError
+from gcp.errors import DataError, PluginError
 
 SHOWN = 10  # classes a line names; of more, half of that
 
@@ -89,6 +89,11 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         if self._splits is not None:
             return
         splits = self.make_splits()
+        if not isinstance(splits, Splits):
+            raise PluginError(
+                f"make_splits of {type(self).__name__} must give datamodules.splits.Splits(train, val, test), got "
+                f"{type(splits).__name__}"
+            )
         self._refuse_small(splits)
         self._splits = splits
 

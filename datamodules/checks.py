@@ -33,6 +33,17 @@ def check_labels(class_names: list[str], parts: dict[str, Records]) -> None:
         )
 
 
+def check_memory(images: int, channels: int, size: int) -> None:
+    """Raise DataError for images that are held in memory and do not fit this machine's, twice over to be made."""
+    wanted = 2 * images * channels * size**2 * 4
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else wanted
+    if wanted > there:
+        raise DataError(
+            f"{images} images of {size}x{size} take {wanted / 1e9:.0f} GB of memory, and there are {there / 1e9:.0f}; "
+            "lower data.image_size or the number of images"
+        )
+
+
 def check_files(parts: dict[str, Records]) -> None:
     """Raise DataError for images that are not there, or there twice, by one look into each folder and not at each file.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import isabstract
 from typing import TYPE_CHECKING, Any
 
 from datamodules.options import (
@@ -19,7 +20,8 @@ from datamodules.options import (
     ImageNetOptions,
     TexturesOptions,
 )
-from gcp.options import make_options
+from gcp.errors import PluginError
+from gcp.options import check_options, make_options
 from gcp.registry import Registry, resolve
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ DATASETS: Registry[DatasetInfo] = Registry("dataset")
 
 def register_dataset(info: DatasetInfo) -> DatasetInfo:
     """Make a dataset known under ``info.name``. Raises OptionError if another one has that name."""
+    check_options(info.options)
     return DATASETS.register(info.name, info)
 
 
@@ -72,9 +75,19 @@ def create_datamodule(name: str, **options: Any) -> ImageDataModule:
         UnknownNameError: no dataset has that name.
         OptionError: an option does not exist, has the wrong type or lies outside its range.
     """
+    from datamodules.base import ImageDataModule  # torch
+
     info = DATASETS.get(name)
     checked = make_options(info.options, options, f"dataset '{name}'")
-    module: ImageDataModule = resolve(info.datamodule)(checked)
+    build = resolve(info.datamodule)
+    if isabstract(build):
+        lacking = ", ".join(sorted(build.__abstractmethods__))
+        raise PluginError(f"the data module of dataset '{name}' lacks {lacking}, see datamodules.base.ImageDataModule")
+    module = build(checked)
+    if not isinstance(module, ImageDataModule):
+        raise PluginError(
+            f"dataset '{name}' must give an ImageDataModule (datamodules.base), got {type(module).__name__}"
+        )
     return module
 
 

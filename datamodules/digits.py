@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from torch.utils.data import TensorDataset
 
 from datamodules.base import ImageDataModule
+from datamodules.checks import check_memory
 from datamodules.preprocessing import Preprocessing
 from datamodules.splits import Splits, stratified_split
 
@@ -40,6 +41,7 @@ class DigitsDataModule(ImageDataModule):
         """Enlarge, divide and normalise; the three channels share one plane of memory."""
         digits = load_digits()
         size = self.options.image_size
+        check_memory(len(digits.images), 1, size)
         grey = torch.from_numpy(digits.images).float()[:, None]  # (1797, 1, 8, 8), values 0 to 16
         grey = F.interpolate(grey, size=(size, size), mode="bilinear", align_corners=False)
         labels = torch.from_numpy(digits.target.astype(np.int64))

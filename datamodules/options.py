@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from datamodules.transforms.names import PROTOCOLS, TRANSFORMS
-from gcp.options import Options, option
+from gcp.options import LARGEST_SEED, Options, option
+
+LARGEST_IMAGE = 16384  # pixels of a side; a single batch of more does not fit any memory
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,8 @@ class DataOptions(Options):
     batch_size: int = option(32, "images per training step, on each device", minimum=1)
     eval_batch_size: int | None = option(None, "images per validation or test step; none: batch_size", minimum=1)
     num_workers: int = option(0, "processes that load images; 0 loads in the training process", minimum=0)
-    image_size: int = option(64, "height and width of the images in pixels", minimum=1)
-    seed: int = option(0, "seed of the order of the training images; the run sets it", minimum=0)
+    image_size: int = option(64, "height and width of the images in pixels", minimum=1, maximum=LARGEST_IMAGE)
+    seed: int = option(0, "seed of the order of the training images; the run sets it", minimum=0, maximum=LARGEST_SEED)
     pin_memory: bool = option(False, "copy batches into page-locked memory, for faster transfers to a GPU")
     path: str | None = option(None, "image, or folder of images, that mode=predict classifies")
 
@@ -25,19 +27,25 @@ class DataOptions(Options):
 class DigitsOptions(DataOptions):
     """Options of the handwritten digits. The originals have 8x8 pixels, and no image is made smaller than they are."""
 
-    image_size: int = option(64, "height and width of the images in pixels, at least the 8 they have", minimum=8)
+    image_size: int = option(
+        64, "height and width of the images in pixels, at least the 8 they have", minimum=8, maximum=LARGEST_IMAGE
+    )
 
 
 @dataclass(frozen=True)
 class TexturesOptions(DataOptions):
     """Options of the generated textures."""
 
-    image_size: int = option(64, "height and width of the images in pixels; more make it easier", minimum=16)
+    image_size: int = option(
+        64, "height and width of the images in pixels; more make it easier", minimum=16, maximum=LARGEST_IMAGE
+    )
     classes: int = option(8, "number of textures; more are harder to tell apart", minimum=2, maximum=32)
     train_per_class: int = option(100, "training images of each class", minimum=1)
     val_per_class: int = option(25, "validation images of each class", minimum=1)
     test_per_class: int = option(50, "test images of each class", minimum=1)
-    generator_seed: int = option(0, "seed of the images themselves, which the run's seed leaves alone", minimum=0)
+    generator_seed: int = option(
+        0, "seed of the images themselves, which the run's seed leaves alone", minimum=0, maximum=LARGEST_SEED
+    )
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,9 @@ class FileOptions(DataOptions):
     root: str | None = option(None, "folder of the dataset; none: $GCP_DATA/NAME")
     download: bool = option(False, "fetch what is not there, where it has a public address")
     transform: str = option("fgvc448", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
-    image_size: int | None = option(None, "height and width of what the network sees; none: the transform's", minimum=1)
+    image_size: int | None = option(
+        None, "height and width of what the network sees; none: the transform's", minimum=1, maximum=LARGEST_IMAGE
+    )
     protocol: str = option(
         "center",
         "views of a test image whose logits are averaged: center, flip (and its mirror image), ten_crop, multi_scale",
@@ -74,7 +84,9 @@ class FileOptions(DataOptions):
         minimum=0,
         maximum=0.9,
     )
-    holdout_seed: int = option(0, "seed of that division, which the run's seed leaves alone", minimum=0)
+    holdout_seed: int = option(
+        0, "seed of that division, which the run's seed leaves alone", minimum=0, maximum=LARGEST_SEED
+    )
 
 
 @dataclass(frozen=True)

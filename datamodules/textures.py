@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from datamodules.base import ImageDataModule
+from datamodules.checks import check_memory
 from datamodules.options import TexturesOptions
 from datamodules.preprocessing import Preprocessing
 from datamodules.seeding import private_generator
@@ -50,6 +51,7 @@ class TexturesDataModule(ImageDataModule):
         """Generate the three parts; labels go round, so the first batches hold every class."""
         options = self.options
         sizes = (options.train_per_class, options.val_per_class, options.test_per_class)
+        check_memory(sum(sizes) * options.classes, 3, options.image_size)
         parts = []
         for part, per_class in enumerate(sizes):
             labels = torch.arange(options.classes).repeat(per_class)

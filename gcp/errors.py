@@ -29,6 +29,10 @@ class MissingDependencyError(GCPError, ImportError):
     """An optional package that is not installed."""
 
 
+class PluginError(GCPError, RuntimeError):
+    """A method, backbone or dataset of the user's own, or its module, that does not do what it has to."""
+
+
 class WeightsError(GCPError, RuntimeError):
     """Pretrained weights that do not exist, cannot be fetched or are of another network."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from gcp.errors import OptionError
-from gcp.options import Options, check_options, option
+from gcp.options import LARGEST_SEED, Options, check_options, option
 from gcp.registry import Registry, check_target
 
 
@@ -151,7 +151,7 @@ class PowerIterationOptions(SpectralOptions):
 class NewtonOptions(SpectralOptions):
     """Options of `newton`."""
 
-    iterations: int = option(10, "Newton-Schulz iterations differentiated in the backward", minimum=1)
+    iterations: int = option(10, "Newton-Schulz iterations differentiated in the backward", minimum=1, maximum=1000)
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class SEBOptions(KernelOptions):
 class IsqrtOptions(CovarianceOptions):
     """Options of `isqrt`."""
 
-    iterations: int = option(5, "Newton-Schulz iterations", minimum=1)
+    iterations: int = option(5, "Newton-Schulz iterations", minimum=1, maximum=1000)
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,9 @@ class RootOptions(CovarianceOptions):
     """Options of roots by approximants."""
 
     degree: int = option(5, "degree of the approximant", minimum=1)
-    backward_iterations: int = option(8, "iterations for the Lyapunov equation of the gradient", minimum=1)
+    backward_iterations: int = option(
+        8, "iterations for the Lyapunov equation of the gradient", minimum=1, maximum=1000
+    )
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ class MPAOptions(RootOptions):
 class MTPOptions(RootOptions):
     """Options of `mtp`."""
 
-    degree: int = option(10, "degree of the Taylor polynomial", minimum=1)
+    degree: int = option(10, "degree of the Taylor polynomial", minimum=1, maximum=10_000)
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class CompactBilinearOptions(Options):
     """Options of `compact_bilinear`."""
 
     dimension: int = option(8192, "length of the sketch", minimum=1)
-    seed: int = option(0, "seed of the hash functions, which are part of the state", minimum=0)
+    seed: int = option(0, "seed of the hash functions, which are part of the state", minimum=0, maximum=LARGEST_SEED)
     eps: float = option(
         1e-8, "m/sqrt(|m| + eps) stands for the signed square root; in units of a channel's mean energy", above=0
     )

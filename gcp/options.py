@@ -6,12 +6,16 @@ The command line's schema is derived from these classes, and so is its help text
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 from collections.abc import Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from gcp.errors import OptionError, OptionTypeError
 from gcp.registry import nearest
+
+LARGEST_INTEGER = 2**31 - 1  # of options without a range of their own; beyond it C code overflows
+LARGEST_SEED = 2**32 - 1  # NumPy's
 
 OptionsT = TypeVar("OptionsT", bound="Options")
 
@@ -80,7 +84,7 @@ def range_of(field: dataclasses.Field[Any]) -> str:
 
 def check_options(options: object) -> None:
     """Raise OptionTypeError unless ``options`` is an option class."""
-    if not (isinstance(options, type) and issubclass(options, Options)):
+    if not (isinstance(options, type) and issubclass(options, Options) and dataclasses.is_dataclass(options)):
         raise OptionTypeError(f"options must be a subclass of gcp.options.Options, got {options!r}")
 
 
@@ -102,12 +106,16 @@ def _check(field: dataclasses.Field[Any], value: Any, hint: Any) -> None:
         hint = nearest(str(value), map(str, choices))
         raise OptionError(f"{field.name} must be one of {', '.join(map(str, choices))}, got {value!r}{hint}")
     for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, int) and range_.get("maximum") is None and abs(item) > LARGEST_INTEGER:
+            raise OptionError(f"{field.name} must be at most {LARGEST_INTEGER}, got {item}")
         if range_.get("minimum") is not None and not item >= range_["minimum"]:
             raise OptionError(f"{field.name} must be at least {range_['minimum']}, got {item}")
         if range_.get("maximum") is not None and not item <= range_["maximum"]:
             raise OptionError(f"{field.name} must be at most {range_['maximum']}, got {item}")
         if range_.get("above") is not None and not item > range_["above"]:
             raise OptionError(f"{field.name} must be greater than {range_['above']}, got {item}")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise OptionError(f"{field.name} must be a finite number, got {item}")
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:

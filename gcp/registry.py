@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
-from gcp.errors import OptionError, OptionTypeError, UnknownNameError
+from gcp.errors import OptionError, OptionTypeError, PluginError, UnknownNameError
 
 T = TypeVar("T")
 
@@ -23,7 +23,15 @@ def resolve(target: str | Callable[..., Any] | None) -> Any:
     if not isinstance(target, str):
         return target
     module, _, attribute = target.partition(":")
-    return getattr(import_module(module), attribute)
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # something that the module needs
+        reason = str(error)
+    except AttributeError as error:
+        reason = str(error)
+    raise PluginError(f"there is no '{target}', registered as \"package.module:attribute\": {reason}")
 
 
 def check_target(name: str, target: object, optional: bool = False) -> None:

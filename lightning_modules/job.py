@@ -16,6 +16,7 @@ from lightning_modules.interruption import SIGNALS, Interrupted
 from lightning_modules.lock import locked
 from lightning_modules.storage import storage_error
 from lightning_modules.summary import Summary, holds_run
+from lightning_modules.unexpected import UnexpectedError, described, explained
 
 TRACEBACK = "error.txt"
 
@@ -47,6 +48,7 @@ def job(directory: Path, kept: bool = False, **facts: Any) -> Iterator[Summary]:
         InterruptedRunError: Ctrl-C or SIGTERM, with a sentence that says how to go on.
         InUseError: another process is in the directory.
         StorageError: something could not be written or read.
+        UnexpectedError: anything else that is no error of ours.
     """
     exit_code = 1
     try:
@@ -67,13 +69,13 @@ def job(directory: Path, kept: bool = False, **facts: Any) -> Iterator[Summary]:
                 raise InterruptedRunError(sentence, 128 + stop.signum) from None
             except BaseException as error:
                 refused = isinstance(error, (GCPError, OSError))
-                _note(summary, storage_error(error, directory) or error, written=summary.begun or (new and not refused))
+                _note(summary, _told(error, directory), written=summary.begun or (new and not refused))
                 raise
     except Exception as error:
-        problem = None if isinstance(error, GCPError) else storage_error(error, directory)
-        if problem is None:
+        told = _told(error, directory)
+        if told is error:
             raise
-        raise problem from error
+        raise told from error
     finally:
         if "wandb" in sys.modules:
             from lightning_modules.loggers.wandb import close
@@ -89,9 +91,17 @@ def _how_to_go_on(directory: Path, mode: str) -> str:
     return f"; go on with: python run.py ckpt_path=last hydra.run.dir={directory}"
 
 
+def _told(error: BaseException, directory: Path) -> BaseException:
+    """The error as a sentence: of the storage, of too little memory, or with the place nobody thought of."""
+    if isinstance(error, GCPError) or not isinstance(error, Exception):
+        return error
+    unexpected = explained(error) or f"{described(error)}; the trace is in {directory / TRACEBACK}"
+    return storage_error(error, directory) or UnexpectedError(unexpected)
+
+
 def _note(summary: Summary, error: BaseException, written: bool) -> None:
     with suppress(OSError):  # the disk may be what the job failed of
         if written:
             summary.failed(error)
-        if isinstance(error, Exception) and not isinstance(error, GCPError):  # no sentence: the place says more
+        if isinstance(error, UnexpectedError):  # the place says more
             (summary.path.parent / TRACEBACK).write_text(traceback.format_exc())

@@ -26,11 +26,14 @@ def import_plugins(names: Iterable[object]) -> None:
     if chosen and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     for name in chosen:
+        if name.endswith(".py") or os.sep in name:
+            stem = Path(name).stem
+            raise OptionError(f"plugin '{name}' is a file; name the module, plugins=[{stem}], and run in its folder")
         try:
             module = import_module(name)
         except ImportError as error:
             raise MissingDependencyError(f"plugin '{name}' cannot be imported: {error}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = str(error).strip().split("\n")[0]
             raise OptionError(f"plugin '{name}' fails when imported ({type(error).__name__}: {reason})") from error
         _check_place(name, module)

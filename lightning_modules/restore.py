@@ -107,6 +107,8 @@ def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path 
         if name in explicit and _at(run.config, name) != _at(stored, name):
             raise CheckpointError(f"{path} is of the second of two stages; set {SECOND[name]} instead of {name}")
     config = merge(run.config, stored, explicit, training)
+    name, section = ("second_stage.epochs", "second_stage") if stage == 2 else ("trainer.max_epochs", "trainer")
+    _check_epochs(name, config[section][name.rpartition(".")[2]], contents, path)
     changed = _changes(run.config, stored, [name for name in explicit if not _is_in(name, FREE)])
     if changed and is_main_process():
         print(
@@ -161,6 +163,15 @@ def _check_place(config: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"the images are needed to test: the run had them in data.root={root}, but a checkpoint's places are not "
             f"followed; give data.root=FOLDER, or set {VARIABLE} to a folder that holds {config['data']['name']}/"
+        )
+
+
+def _check_epochs(name: str, wanted: int, contents: Mapping[str, Any], path: Path) -> None:
+    done = contents.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {}).get("current", {})
+    if wanted < done.get("processed", 0):
+        raise CheckpointError(
+            f"{name}={wanted} is less than the {done['processed']} epochs that {path} has behind it; set "
+            "it to more, or use mode=test"
         )
 
 

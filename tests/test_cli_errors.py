@@ -32,7 +32,7 @@ CASES = {
     "too small": (["backbone=alexnet", "backbone.hidden=[]", "data.image_size=16"], "images of 16x16 are too small"),
     "topn beyond C": (["method=topn", "method.n=100"], "cannot keep n=100 eigenvalues of a covariance of 64 channels"),
     "frozen": (["backbone.frozen=20"], "frozen must be at most 9, the number of the backbone's children, got 20"),
-    "hidden": (["backbone.hidden=[0]"], "backbone.hidden must hold widths of at least 1, got [0]"),
+    "hidden": (["backbone.hidden=[0]"], "backbone.hidden must be at least 1, got 0"),
     "timm model": (["backbone=timm", "backbone.model=vit_tinny"], "has no model 'vit_tinny' (did you mean"),
     "triangle": (["ckpt_triangle=left"], "ckpt_triangle must be one of upper, lower, got 'left'"),
     "new classifier in a test": (["mode=test", "ckpt_path=a", "ckpt_classifier=new"], "leave out ckpt_classifier=new"),

@@ -69,14 +69,15 @@ def test_one_method_fails_and_the_others_finish(cli, tmp_path):
     assert "in broken" in (tmp_path / "sweep/1-broken-tiny-digits-s0/error.txt").read_text()
 
 
-def test_a_job_that_cannot_be_composed_is_one_failure(cli, tmp_path):
+def test_what_is_wrong_with_a_job_is_found_before_the_first_one_trains(cli, tmp_path):
     outcome = cli("-m", "method=taylor,pade,padee", "method.degree=6,7", *SMALL, "hydra.sweep.dir=sweep")
     assert outcome.code == 1
     assert "unknown option method.degree" in outcome.err
     assert "unknown method 'padee' (did you mean 'pade'?)" in outcome.err
-    assert "4 of 6 jobs failed" in outcome.err
-    statuses = {summary["method"]: summary["status"] for summary in jobs(tmp_path / "sweep").values()}
-    assert statuses == {"taylor": "ok", "pade": "failed", "padee": "failed"}
+    assert "4 of 6 jobs are wrong, so none was started: method=pade method.degree=6: unknown option" in outcome.err
+    outcome = cli("-m", "optimizer.lr=0.1,-1", *SMALL, "hydra.sweep.dir=sweep")  # a range, not a name
+    assert "optimizer.lr=-1: optimizer.lr must be greater than 0" in outcome.err
+    assert not (tmp_path / "sweep").exists()
 
 
 def test_a_loss_that_is_not_finite_is_one_failure(cli, tmp_path):
@@ -131,7 +132,7 @@ def test_killed_half_way_and_run_again(cli, tmp_path):
 
 @pytest.mark.slow
 def test_all_methods_are_all(cli, tmp_path):
-    outcome = cli("sweep=all_methods", "data.image_size=4", *SMALL[2:], "hydra.sweep.dir=sweep")  # each fails at once
+    outcome = cli("sweep=all_methods", "data.image_size=8", *SMALL[2:], "hydra.sweep.dir=sweep")  # each fails at once
     assert outcome.code == 1
     assert {summary["method"] for summary in jobs(tmp_path / "sweep").values()} >= set(list_methods())
     assert outcome.err.count("failed: ") >= len(list_methods())

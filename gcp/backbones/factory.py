@@ -6,14 +6,14 @@ import dataclasses
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gcp.backbones.freezing import Freezable
 from gcp.backbones.registry import BACKBONES, BackboneOptions, UnpublishedOptions
 from gcp.backbones.weights import features_of_run, load_matching
-from gcp.errors import OptionError, ShapeError, WeightsError
+from gcp.errors import OptionError, PluginError, ShapeError, WeightsError
 from gcp.options import make_options
-from gcp.registry import resolve
+from gcp.plugins import built_by
 
 
 def create_backbone(name: str, **options: Any) -> nn.Module:
@@ -40,7 +40,7 @@ def create_backbone(name: str, **options: Any) -> nn.Module:
         built = dataclasses.replace(built, weights=None)  # type: ignore[call-arg]
     elif weights is not None and isinstance(built, UnpublishedOptions):
         raise WeightsError(f"{name} has no weights '{weights}'; give a run directory or checkpoint of this project")
-    backbone: nn.Module = resolve(info.build)(info, built)
+    backbone: nn.Module = built_by(info.build, f"backbone '{name}'", "num_features", info, built)
     if state is not None:
         load_matching(backbone, state, str(weights))
     if isinstance(built, BackboneOptions) and built.frozen:
@@ -50,6 +50,15 @@ def create_backbone(name: str, **options: Any) -> nn.Module:
     return backbone
 
 
+def check_map(features: object, channels: int) -> None:
+    """Raise PluginError unless ``features``, a backbone's output, is a map (B, channels, H, W)."""
+    shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+    if not isinstance(features, Tensor) or features.dim() != 4 or features.shape[1] != channels:
+        raise PluginError(
+            f"a backbone must map images to (B, num_features, H, W) with num_features={channels}, it gave {shape}"
+        )
+
+
 @torch.no_grad()
 def feature_map_size(backbone: nn.Module, image_size: int) -> tuple[int, int]:
     """Height and width of the feature map for square images of ``image_size`` pixels.
@@ -57,13 +66,17 @@ def feature_map_size(backbone: nn.Module, image_size: int) -> tuple[int, int]:
     Raises ShapeError if the images are too small for the backbone, or leave fewer than two positions.
     """
     training = backbone.training
-    parameter = next(backbone.parameters())
+    parameter = next(backbone.parameters(), torch.empty(0))
     image = parameter.new_zeros(1, 3, image_size, image_size)
     try:
-        height, width = backbone.eval()(image).shape[2:]
-    except ShapeError:
+        features = backbone.eval()(image)
+        check_map(features, int(backbone.num_features))  # type: ignore[arg-type]
+        height, width = features.shape[2:]
+    except (ShapeError, PluginError):
         raise  # the backbone says more
     except RuntimeError as error:
+        if "alloc" in str(error) or "out of memory" in str(error):
+            raise  # too large, not too small
         height, width, reason = 0, 0, f" ({error})"
     else:
         reason = ""

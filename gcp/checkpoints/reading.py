@@ -48,7 +48,7 @@ def read_file(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, str(error))) from None
     except Exception as error:  # a damaged file makes the unpickler raise almost anything
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        reason = _first(str(error)) or type(error).__name__
         raise CheckpointError(f"{path} is no readable checkpoint ({reason}); it may be cut short") from None
 
 
@@ -71,12 +71,19 @@ def read_tensors(path: Path) -> StateFile:
     return StateFile(path, tensors, str(architecture) if architecture is not None else None)
 
 
+def _first(text: str) -> str:
+    """The first line without torch's advice to load the file in a way that runs code from it."""
+    lines = [line.strip() for line in text.split("\n") if line.strip() and "weights_only" not in line]
+    return lines[0].partition(" This file can still be loaded")[0] if lines else ""
+
+
 def _refusal(path: Path, reason: str) -> str:
     """The sentence for what ``weights_only`` refuses: code, or a damaged file."""
     name = re.search(r"GLOBAL ([\w.]+)|[Ff]unction ([\w.]+)|class ([\w.]+)", reason)
     if name is None:
-        first = next((line for line in reason.strip().split("\n") if line.strip()), "damaged")
-        return f"{path} is no readable checkpoint ({first.strip()}); it may be cut short, or be something else"
+        return (
+            f"{path} is no readable checkpoint ({_first(reason) or 'damaged'}); it may be cut short, or something else"
+        )
     found = next(group for group in name.groups() if group).rstrip(".")
     return (
         f"{path} is no readable checkpoint: it asks for {found} to be called; nothing was run, for a checkpoint holds "

@@ -9,8 +9,8 @@ from torch import nn
 from gcp.errors import OptionError
 from gcp.methods import METHODS
 from gcp.options import check_type, make_options
+from gcp.plugins import built_by
 from gcp.pooling.reduction import ReducedPooling, channel_reduction
-from gcp.registry import resolve
 
 
 def create_pooling(name: str, in_channels: int, reduced_channels: int | None = None, **options: Any) -> nn.Module:
@@ -37,7 +37,9 @@ def create_pooling(name: str, in_channels: int, reduced_channels: int | None = N
             raise OptionError(f"{what} must be a whole number of at least 1, got {channels}")
     pooled_channels = in_channels if reduced_channels is None else reduced_channels
     built = make_options(info.options, options, f"method '{name}'")
-    pooling: nn.Module = resolve(info.layer)(pooled_channels, info, built)
+    pooling: nn.Module = built_by(
+        info.layer, f"layer of the method '{name}'", "out_features", pooled_channels, info, built
+    )
     if reduced_channels is None:
         return pooling
     reduction = channel_reduction(in_channels, reduced_channels)

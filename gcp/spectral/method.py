@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcp.errors import PluginError
 from gcp.kernels.loewner import Loewner, Spectrum
 from gcp.kernels.lyapunov import lyapunov
 from gcp.methods import SpectralOptions
@@ -71,6 +72,7 @@ class SpectralMethod:
         """The kernel, with the gradient through the trace that a relative shift is made of."""
         spectrum = self.spectrum(eigenvalues, channels, positions)
         kernel = self.kernel(spectrum, self.options)
+        check_kernel(kernel, spectrum)
         if self.function.eps == 0 or not self.function.relative:
             return kernel
         slopes = kernel.matrix.diagonal(dim1=-2, dim2=-1)
@@ -79,3 +81,17 @@ class SpectralMethod:
             at_null = self.function.derivative(spectrum.null)
             slopes = torch.where(self.keep(spectrum, self.options), slopes, at_null)
         return kernel.with_shift(slopes, self.function.eps, channels)
+
+
+def check_kernel(kernel: object, spectrum: Spectrum) -> None:
+    """Raise PluginError unless ``kernel``, what a method's function gave, is a Loewner matrix of its eigenvalues."""
+    if not isinstance(kernel, Loewner):
+        raise PluginError(
+            f"a method's kernel must return gcp.kernels.loewner.Loewner(matrix), got {type(kernel).__name__}"
+        )
+    n = spectrum.eigenvalues.shape[-1]
+    if kernel.matrix.shape[-2:] != (n, n):
+        raise PluginError(
+            f"a method's kernel must return a matrix (..., {n}, {n}) for {n} eigenvalues, got "
+            f"{tuple(kernel.matrix.shape)}"
+        )

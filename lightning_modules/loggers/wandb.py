@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from wandb.errors import CommError, UsageError
 
+from gcp.errors import OptionError
 from lightning_modules import metric_names as names
 from lightning_modules.epochs import CountedFromOne
 from lightning_modules.loggers.media import STEP
@@ -90,7 +91,18 @@ def _start(run: Run, options: WandbOptions) -> Any:
 
 
 def _started(options: WandbOptions, described: dict[str, Any]) -> Any:
-    """A run of W&B, online where it can be."""
+    """A run of W&B, online where it can be. Raises OptionError for settings it does not take."""
+    try:
+        return _started_as_asked(options, described)
+    except (UsageError, ValueError) as error:  # pydantic's are ValueErrors
+        lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+        reason = ": ".join(lines[1:3]) if "validation error" in lines[0] else lines[0]
+        raise OptionError(
+            f"W&B refuses its settings: {reason}; mend logger.project, logger.tags or the variables WANDB_*"
+        ) from error
+
+
+def _started_as_asked(options: WandbOptions, described: dict[str, Any]) -> Any:
     mode, reason = _mode(options)
     arguments = {"project": options.project, "entity": options.entity, **described}
     if mode == "online":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.callbacks.progress import Bars
 from lightning_modules.checkpoint_files import AtomicCheckpointIO
 from lightning_modules.classifier import Classifier
+from lightning_modules.distributed.machines import check_machines
 from lightning_modules.distributed.ranks import is_main_process, under_slurm
 from lightning_modules.restore import read
 from lightning_modules.run import Run
@@ -42,6 +44,7 @@ from lightning_modules.settings.training import TrainingOptions
 from lightning_modules.switching import method_in, set_method
 
 SHOWN = 10  # files that are named one by one
+PROCESSES_PER_CORE = 4  # beyond it nothing moves
 
 
 def build_data(run: Run) -> ImageDataModule:
@@ -130,6 +133,7 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     loggers = build_loggers(run)
     options = dict(run.config["trainer"])
     requeue = options.pop("requeue", True)
+    check_machines(options["num_nodes"])
     try:
         trainer = pl.Trainer(
             **options,
@@ -142,10 +146,17 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
             enable_checkpointing=any(isinstance(each, ModelCheckpoint) for each in callbacks),
             enable_model_summary=False,
         )
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
-        raise OptionError(f"the trainer refuses its options: {error}") from error
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+        raise OptionError(f"the trainer refuses its options: {str(error).strip()}") from error
     trainer._signal_connector._sigterm_notifier_fn = _leave_to_us  # type: ignore[method-assign]
-    if run.config["trainer"]["precision"] == "16-mixed" and isinstance(trainer.accelerator, CPUAccelerator):
+    on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
+    most = PROCESSES_PER_CORE * (os.cpu_count() or 1)
+    if on_cpu and trainer.num_devices > most:
+        raise OptionError(
+            f"trainer.devices={trainer.num_devices} starts as many processes on {os.cpu_count()} cores; "
+            f"use at most {most}"
+        )
+    if run.config["trainer"]["precision"] == "16-mixed" and on_cpu:
         print("trainer.precision=16-mixed is bf16-mixed on a CPU, which has no mixed float16", file=sys.stderr)
     return trainer
 
