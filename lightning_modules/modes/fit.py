@@ -19,7 +19,6 @@ from lightning_modules.callbacks.resuming import Resume
 from lightning_modules.callbacks.spectrum_monitor import SpectrumMonitor
 from lightning_modules.callbacks.stopping import StopTogether
 from lightning_modules.callbacks.throughput import Throughput
-from lightning_modules.checkpoint_names import FIRST
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.processes import processes
 from lightning_modules.interruption import SIGNALS
@@ -131,5 +130,5 @@ def _test(
 def _prefix(run: Run) -> str:
     """What tells its lines from those of other jobs of a sweep, and of the other stage."""
     job = f"[{run.directory.name.partition('-')[0]}] " if run.sweep else ""
-    stage = "stage 1, " if run.directory.name == FIRST else "stage 2, " if run.initial is not None else ""
+    stage = "" if run.stages is None else f"stage {run.stage}, "
     return job + stage
