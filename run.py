@@ -29,6 +29,7 @@ from gcp.errors import GCPError, OptionError
 from lightning_modules.checkpoint_names import queued_again, requeued
 from lightning_modules.distributed.ranks import is_main_process
 from lightning_modules.distributed.start import shared_start
+from lightning_modules.interruption import from_ctrl_c
 from lightning_modules.job import InterruptedRunError, job
 from lightning_modules.parent import end_with_sweep
 from lightning_modules.plugins import import_plugins
@@ -60,9 +61,10 @@ def main() -> None:
         register_sweeper()
         with shared_start():
             _compose_and_run()
-    except KeyboardInterrupt:  # before the run has begun, whose own end is `job`'s
-        sys.exit(130)
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
+        if from_ctrl_c(error):  # before the run has begun, whose own end is `job`'s
+            print("error: interrupted before the run began; start again with the same command", file=sys.stderr)
+            sys.exit(130)
         if full_error:
             raise
         if isinstance(error, (GCPError, HydraException, OmegaConfBaseException)):

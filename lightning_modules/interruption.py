@@ -30,6 +30,13 @@ class Interrupted(BaseException):
         self.orderly = orderly
 
 
+def from_ctrl_c(error: BaseException | None) -> bool:
+    """Whether it is Python's own KeyboardInterrupt, or what went wrong on the way out because of one."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
 class Signals:
     """What this process has been sent.
 

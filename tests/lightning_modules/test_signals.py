@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from datamodules.loader import ImageLoader, process_options
-from lightning_modules.interruption import Interrupted, Signals
+from lightning_modules.interruption import Interrupted, Signals, from_ctrl_c
 
 
 def send(signum: int) -> None:
@@ -74,6 +74,21 @@ def test_an_ignored_signal_stays_ignored():
             send(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _break_on_the_way_out() -> None:
+    try:
+        raise KeyboardInterrupt
+    finally:
+        None.gone  # noqa: B018
+
+
+def test_ctrl_c_is_told_from_what_it_broke_on_the_way_out():
+    with pytest.raises(AttributeError) as broken:
+        _break_on_the_way_out()
+    assert from_ctrl_c(broken.value)
+    assert from_ctrl_c(KeyboardInterrupt())
+    assert not from_ctrl_c(ValueError())
 
 
 class Numbers(Dataset[torch.Tensor]):
