@@ -25,12 +25,15 @@ from lightning_modules.settings.callbacks import CallbackOptions
 class Copying(AtomicCheckpointIO):
     """Keeps a copy of each checkpoint, in the order of writing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, accumulated: int) -> None:
         self.folder = folder
+        self.whole_steps = {*range(0, 4, accumulated), 4}  # batches of an epoch of four
         self.numbers = itertools.count()
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
         super().save_checkpoint(checkpoint, path, storage_options)
+        batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"]
+        assert batches in self.whole_steps, "gradients accumulated for the next step are lost"
         self.folder.mkdir(exist_ok=True)
         if Path(path).name == "last.ckpt":
             shutil.copy(path, self.folder / f"{next(self.numbers):02d}.ckpt")
@@ -55,7 +58,7 @@ def train(directory, start=None, steps_done=0, rows_done=None, warmup=0, **optio
         enable_model_summary=False,
         default_root_dir=directory,
         callbacks=[history, Resume(), best, *last_checkpoints(directory / "checkpoints", settings)],
-        plugins=[Copying(directory / "copies")],
+        plugins=[Copying(directory / "copies", options.get("accumulate_grad_batches", 1))],
     )
     trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
     with (directory / "metrics.csv").open(newline="") as file:
