@@ -9,12 +9,13 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from conf.known import Known, find, groups, known_options, owners, section_options
+from conf.known import Known, find, groups, inner, known_options, owners, section_options
 from conf.schema import GROUPS, HERE, OVERLAYS, SECTIONS, RunOptions
 from conf.values import shown, takes
 from gcp.errors import UnknownNameError
 from gcp.options import Options, default_of
 from gcp.registry import nearest
+from lightning_modules.settings.callbacks import CALLBACKS, SWITCH, sections_of_callbacks
 
 USAGE = """[bold]Global covariance pooling with differentiable spectral layers[/bold]
 
@@ -53,6 +54,8 @@ def _show_all(console: Console) -> None:
         console.print(_names(group, section, registry))
     for section, options in SECTIONS.items():
         console.print(_section(section, options, f"{section}."))
+        if section == "callbacks":
+            console.print(_callbacks())
     for group, purpose in OVERLAYS.items():
         console.print(f"[bold]{group}=[/bold]{'|'.join(_files(group))}  {purpose}", highlight=False)
 
@@ -75,8 +78,13 @@ def _show_topic(console: Console, topic: str) -> None:
     elif topic in SECTIONS or topic in OVERLAYS:
         if topic in OVERLAYS or len(_files(topic)) > 1:
             console.print(_summaries(topic, {name: _first_comment(topic, name) for name in _files(topic)}))
+        if topic == "callbacks":
+            console.print(_callbacks())
         if topic in SECTIONS:
             console.print(_options(f"options, set as {topic}.option=value", section_options(topic)), highlight=False)
+    elif topic.removeprefix("callbacks.") in sections_of_callbacks():
+        name = topic.removeprefix("callbacks.")
+        console.print(_options(f"{name}: {CALLBACKS.get(name).summary}", inner(name)), highlight=False)
     elif entries:
         for section, name in entries:
             options = [option for option in section_options(section) if option.owner == name]
@@ -97,6 +105,15 @@ def _names(group: str, section: str, registry: object) -> Table:
         entry = registry.get(name)  # type: ignore[attr-defined]
         options = [f"{each.field.name}={_default(each)}" for each in of_section if each.owner == name]
         table.add_row(name, escape(entry.summary), escape(" ".join(options)))
+    return table
+
+
+def _callbacks() -> Table:
+    title = f"callbacks.NAME: each is {SWITCH}"
+    table = _table(title, "name", "what it is", "options, set as callbacks.NAME.option=value")
+    for name in sections_of_callbacks():
+        options = [f"{each.field.name}={_default(each)}" for each in inner(name)]
+        table.add_row(name, escape(CALLBACKS.get(name).summary), escape(" ".join(options)))
     return table
 
 

@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from conf.schema import ADDED, GROUPS, HERE, MODES, OVERLAYS, SECTIONS, RunOptions, sections
 from gcp.methods import METHODS
 from gcp.options import Options
+from lightning_modules.settings.callbacks import CALLBACKS, CallbackOptions, SwitchedOptions, sections_of_callbacks
 
 # What people call an option, where it is not its name here.
 ALIASES = {
@@ -42,6 +43,8 @@ ALIASES = {
     "optim": "optimizer",
     "scheduler": "schedule",
 }
+# Sections whose options are called as those of others that are meant more often.
+SECONDARY = ("second_stage.", "callbacks.")
 # Options whose values are names of a registry.
 NAMES = {"switch.to": METHODS}
 
@@ -91,12 +94,20 @@ def known_options() -> list[Known]:
 
 def section_options(section: str) -> list[Known]:
     """The options of a section, once for every name of its group that has them."""
+    if section == "callbacks":
+        return [*_of(section, "", CallbackOptions), *(each for name in sections_of_callbacks() for each in inner(name))]
     if section in SECTIONS:
         return list(_of(section, "", SECTIONS[section]))
     group, registry = next((group, registry) for group, (filled, registry) in GROUPS.items() if filled == section)
     added = [(name, ADDED[group]) for name in registry.names() if group in ADDED]
     own = [(name, registry.get(name).options) for name in registry.names()]
     return [option for name, options in [*added, *own] for option in _of(section, name, options)]
+
+
+def inner(callback: str) -> list[Known]:
+    """The options of the section of a callback."""
+    section = f"callbacks.{callback}"
+    return [*_of(section, "", SwitchedOptions), *_of(section, "", CALLBACKS.get(callback).options)]
 
 
 def find(key: str) -> list[Known]:
@@ -109,7 +120,7 @@ def owners(name: str) -> list[str]:
     if name in ALIASES:
         return [ALIASES[name]]
     keys = list(dict.fromkeys(option.key for option in known_options() if option.field.name == name))
-    return [key for key in keys if not key.startswith("second_stage.")] or keys  # what the first stage has too
+    return [key for key in keys if not key.startswith(SECONDARY)] or keys
 
 
 def words_of(key: str) -> list[str]:

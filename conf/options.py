@@ -11,6 +11,7 @@ from conf.messages import unknown_option
 from conf.schema import ADDED, GROUPS, SECTIONS, RunOptions, sections
 from gcp.errors import OptionError
 from gcp.options import Options, make_options, option_names
+from lightning_modules.settings.callbacks import completed
 
 WITHOUT_CHECKPOINT = ("fit", "report", "analyze")  # modes that need none
 
@@ -46,8 +47,10 @@ def check(config: DictConfig) -> dict[str, Any]:
             added = {name: values.pop(name) for name in option_names(ADDED[group]) if name in values}
             _build(f"{section}.", ADDED[group], added)
         _build(f"{section}.", entry.options, values)
+    plain["callbacks"] = completed(plain["callbacks"])
     for section, options in SECTIONS.items():
-        _build(f"{section}.", options, plain[section])
+        if section != "callbacks":
+            _build(f"{section}.", options, plain[section])
     return {str(name): value for name, value in plain.items()}
 
 

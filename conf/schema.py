@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_origin, get_type_hints
@@ -16,7 +16,7 @@ from gcp.backbones.registry import BACKBONES
 from gcp.methods import METHODS
 from gcp.options import LARGEST_SEED, Options, option
 from lightning_modules.settings.analysis import AnalysisOptions
-from lightning_modules.settings.callbacks import CallbackOptions
+from lightning_modules.settings.callbacks import CallbackOptions, sections_of_callbacks
 from lightning_modules.settings.export import ExportOptions
 from lightning_modules.settings.loggers import LOGGERS
 from lightning_modules.settings.optimizers import OPTIMIZERS
@@ -121,7 +121,7 @@ class RunOptions(Options):
     published: dict[str, Any] = option(
         {}, "published results of a recipe, for reports: source, dataset, and for each method its metrics"
     )
-    plugins: list[str] = option([], "your own modules that register methods, backbones or datasets")
+    plugins: list[str] = option([], "your own modules that register methods, backbones, datasets or callbacks")
 
 
 def register() -> None:
@@ -141,7 +141,8 @@ def register() -> None:
             if not (HERE / group / f"{name}.yaml").exists():
                 store.store(group=group, name=name, node=node, package=section)
     for section, options in SECTIONS.items():
-        store.store(group=f"_schema/{section}", name="default", node=schema_of(options))
+        inner = sections_of_callbacks() if section == "callbacks" else ()
+        store.store(group=f"_schema/{section}", name="default", node=schema_of(options, inner=inner))
 
 
 def added_options(group: str, entry: Any) -> dict[str, Any]:
@@ -151,12 +152,18 @@ def added_options(group: str, entry: Any) -> dict[str, Any]:
     return {"hidden": None} if group == "backbone" else {}
 
 
-def schema_of(options: type[Options], interpolated: Mapping[str, str] = MappingProxyType({}), **extra: Any) -> type:
+def schema_of(
+    options: type[Options],
+    interpolated: Mapping[str, str] = MappingProxyType({}),
+    inner: Iterable[str] = (),
+    **extra: Any,
+) -> type:
     """The class OmegaConf types a section by: ``extra`` and the fields of ``options``, open to overrides.
 
     Args:
         options: an option class, which may be frozen.
         interpolated: defaults that refer to another option, in place of the fields' own.
+        inner: sections inside it, empty and open: what is set in one tells whether it is wanted.
         extra: more fields: a name, an option that ADDED has, or MISSING for a section to be filled.
     """
     hints = get_type_hints(options)
@@ -171,6 +178,7 @@ def schema_of(options: type[Options], interpolated: Mapping[str, str] = MappingP
         if field.name in interpolated:
             given = {"default": interpolated[field.name]}
         fields.append((field.name, hints[field.name], dataclasses.field(**given)))
+    fields += [(name, dict[str, Any], dataclasses.field(default_factory=_open)) for name in inner]
     return dataclasses.make_dataclass(options.__name__, fields)
 
 

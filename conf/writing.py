@@ -13,8 +13,10 @@ from pathlib import Path
 
 import yaml
 
+from conf.known import inner
 from conf.schema import ADDED, GROUPS, HERE, INTERPOLATED, OVERLAYS, SECTIONS, added_options
 from gcp.options import Options, default_of, range_of
+from lightning_modules.settings.callbacks import CALLBACKS, SWITCH, sections_of_callbacks
 
 WIDTH = 120
 
@@ -47,7 +49,8 @@ def written() -> dict[Path, str]:
     for section, options in SECTIONS.items():
         if section not in OVERLAYS:
             title = (options.__doc__ or "").splitlines()[0]
-            files[HERE / section / "default.yaml"] = _file(section, "default", title, None, options, {})
+            text = _file(section, "default", title, None, options, {})
+            files[HERE / section / "default.yaml"] = text + _callbacks() if section == "callbacks" else text
     return {path: text for path, text in files.items() if text}
 
 
@@ -74,14 +77,25 @@ def _file(
     return "\n".join(lines) + "\n"
 
 
+def _callbacks() -> str:
+    """The sections of the callbacks, which are empty; their options stand there to be copied."""
+    lines = ["", *_comment(f"callbacks by name, each {SWITCH}")]
+    for name in sections_of_callbacks():
+        lines += ["", *_comment(CALLBACKS.get(name).summary), f"{name}: {{}}"]
+        for each in inner(name):
+            lines += [f"  {line}" for line in _comment(_described(each.field), WIDTH - 2)]
+            lines.append(f"  # {each.field.name}: {_yaml(default_of(each.field))}")
+    return "\n".join(lines) + "\n"
+
+
 def _described(field: dataclasses.Field[object]) -> str:
     help, choices = field.metadata["help"], field.metadata.get("choices")
     named = choices is not None and set(map(str, choices)) <= set(re.findall(r"[\w.-]+", help))
     return help if named or not range_of(field) else f"{help}; {range_of(field)}"
 
 
-def _comment(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+def _comment(text: str, width: int = WIDTH) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
 
 
 def _yaml(value: object) -> str:

@@ -6,10 +6,35 @@ time/.
 
 from __future__ import annotations
 
-STAGES = ("train", "val", "test")
+TRAIN, VAL, TEST = "train", "val", "test"
+TEST_FINAL = "test_final"  # the last epoch's weights, where others are the best
+STAGES = (TRAIN, VAL, TEST, TEST_FINAL)
 LOSS, ACCURACY, ACCURACY_5 = "loss", "acc1", "acc5"
+RESULTS = (ACCURACY, ACCURACY_5, LOSS)
+
+
+def of(stage: str, metric: str) -> str:
+    """ "val/acc1" of "val" and "acc1"."""
+    return f"{stage}/{metric}"
+
+
+def is_training(name: str) -> bool:
+    """Whether the metric is one of training, known at the end of an epoch."""
+    return name.startswith(f"{TRAIN}/")
+
+
 # What can decide which checkpoint is best: known once an epoch.
-MONITORED = tuple(f"{stage}/{metric}" for stage in ("val", "train") for metric in (ACCURACY, ACCURACY_5, LOSS))
+MONITORED = tuple(of(stage, metric) for stage in (VAL, TRAIN) for metric in RESULTS)
+VAL_ACCURACY = of(VAL, ACCURACY)
+TEST_ACCURACY, TEST_ACCURACY_5, TEST_LOSS = (of(TEST, metric) for metric in RESULTS)
+FINAL_TEST_ACCURACY = of(TEST_FINAL, ACCURACY)
+
+# In summary.json: of the last validation, of the best checkpoint, and what callbacks decided.
+FINAL_VAL_ACCURACY = f"final/{VAL_ACCURACY}"
+BEST_VAL_ACCURACY = f"best/{VAL_ACCURACY}"
+BEST_EPOCH = "best/epoch"
+STOPPED_EPOCH = "early_stopping/epoch"
+STOPPED_REASON = "early_stopping/reason"
 
 CONFUSION = "test/confusion_matrix"  # a picture
 CONDITION = "spectrum/condition"
@@ -32,8 +57,3 @@ IMAGES_PER_SECOND = "time/images_per_second"
 SPECTRUM = (CONDITION, EFFECTIVE_RANK, NULL, TIED, NEAR_TIED, SMALLEST_GAP, LARGEST_K)
 GRADIENT = (GRAD_INTO_LAYER, GRAD_OUT_OF_LAYER, GRAD_ERROR, SMOOTHNESS)
 TIME = (EPOCH_SECONDS, IMAGES_PER_SECOND)
-
-
-def of(stage: str, metric: str) -> str:
-    """ "val/acc1" of "val" and "acc1"."""
-    return f"{stage}/{metric}"

@@ -19,6 +19,7 @@ from lightning_modules.checkpoint_files import check_whole
 from lightning_modules.checkpoint_names import BEST, FIRST, FOLDER, LAST, PREVIOUS, RESUME, STAGES, to_resume
 from lightning_modules.distributed.ranks import is_main_process
 from lightning_modules.run import Run
+from lightning_modules.settings.callbacks import CALLBACKS
 from lightning_modules.switching import as_saved
 
 OUTPUTS = Path("outputs")
@@ -109,7 +110,8 @@ def restore(run: Run, explicit: list[str], directory_given: bool, outputs: Path 
     config = merge(run.config, stored, explicit, training)
     name, section = ("second_stage.epochs", "second_stage") if stage == 2 else ("trainer.max_epochs", "trainer")
     _check_epochs(name, config[section][name.rpartition(".")[2]], contents, path)
-    changed = _changes(run.config, stored, [name for name in explicit if not _is_in(name, FREE)])
+    free = (*FREE, *(f"callbacks.{name}" for name in CALLBACKS.names() if CALLBACKS.get(name).watches))
+    changed = _changes(run.config, stored, [name for name in explicit if not _is_in(name, free)])
     if changed and is_main_process():
         print(
             f"going on with other options than so far: {', '.join(changed)}; the weights will differ from those of a "

@@ -19,6 +19,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core each, also for the processes t
 from datamodules.datasets import DATASETS
 from gcp.backbones.registry import BACKBONES
 from gcp.methods import METHODS
+from lightning_modules.settings.callbacks import CALLBACKS
 from lightning_modules.threads import spin_briefly
 
 spin_briefly()  # before a test loads torch
@@ -67,7 +68,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFi
     """``cli("method=pade", ...)`` is ``python run.py method=pade ...`` in an empty folder, but in this process."""
     import run
 
-    for registry in (METHODS, BACKBONES, DATASETS):  # what plugins add is gone with the test
+    for registry in (METHODS, BACKBONES, DATASETS, CALLBACKS):  # what plugins add is gone with the test
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")

@@ -16,6 +16,13 @@ from lightning_modules import metric_names as names
 from lightning_modules.classifier import Classifier
 from lightning_modules.loggers.media import log_picture
 from lightning_modules.plots.confusion import confusion_figure
+from lightning_modules.run import Run
+from lightning_modules.settings.callbacks import CallbackOptions
+
+
+def build(run: Run, options: CallbackOptions) -> Confusion | None:
+    """The callback of ``callbacks.confusion_matrix``."""
+    return Confusion(run.directory) if options.confusion_matrix else None
 
 
 class Confusion(Callback):
@@ -23,7 +30,7 @@ class Confusion(Callback):
 
     Args:
         directory: where `PER_CLASS`, `TABLE` and `PICTURE` go.
-        class_names: the position is the label.
+        class_names: the position is the label; None: those of the data module.
 
     Attributes:
         matrix: counts (K, K) of the last test, rows the true classes; none before.
@@ -33,16 +40,15 @@ class Confusion(Callback):
     TABLE = "confusion_matrix.csv"
     PICTURE = "confusion_matrix.png"
 
-    def __init__(self, directory: Path, class_names: Sequence[str]) -> None:
+    def __init__(self, directory: Path, class_names: Sequence[str] | None = None) -> None:
         self.directory = directory
         self.class_names = class_names
         self.matrix: Tensor | None = None
-        self._metric = MulticlassConfusionMatrix(len(class_names))
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count from here."""
-        self._metric = self._metric.to(pl_module.device)
-        self._metric.reset()
+        self._names = trainer.datamodule.class_names if self.class_names is None else self.class_names  # type: ignore[attr-defined]
+        self._metric = MulticlassConfusionMatrix(len(self._names)).to(pl_module.device)
 
     def on_test_batch_end(
         self,
@@ -66,12 +72,12 @@ class Confusion(Callback):
         counts = self.matrix.tolist()
         rows = [
             [name, sum(row), f"{row[label] / sum(row):.6f}" if sum(row) else ""]
-            for label, (name, row) in enumerate(zip(self.class_names, counts, strict=True))
+            for label, (name, row) in enumerate(zip(self._names, counts, strict=True))
         ]
         _write(self.directory / self.PER_CLASS, ["class", "images", "accuracy"], rows)
-        table = [[name, *row] for name, row in zip(self.class_names, counts, strict=True)]
-        _write(self.directory / self.TABLE, ["true class", *self.class_names], table)
-        confusion_figure(self.matrix, self.class_names).savefig(self.directory / self.PICTURE, dpi=150)
+        table = [[name, *row] for name, row in zip(self._names, counts, strict=True)]
+        _write(self.directory / self.TABLE, ["true class", *self._names], table)
+        confusion_figure(self.matrix, self._names).savefig(self.directory / self.PICTURE, dpi=150)
         log_picture(trainer.loggers, names.CONFUSION, self.directory / self.PICTURE, trainer.global_step)
 
 

@@ -20,10 +20,18 @@ from gcp.pooling.matrix import MatrixPooling
 from lightning_modules import metric_names as names
 from lightning_modules.classifier import Classifier
 from lightning_modules.loggers.media import log_histogram
+from lightning_modules.run import Run
+from lightning_modules.settings.callbacks import CallbackOptions
 from lightning_modules.switching import convolution_before, pooling_of
 
 SAMPLES = 8  # images of a batch whose covariances are decomposed
 ETAS = (0.25, 0.5, 1.0, 2.0)  # learning rates tried for beta-smoothness, in units of the present one
+
+
+def build(run: Run, options: CallbackOptions) -> SpectrumMonitor | None:
+    """The callback of ``callbacks.spectrum_every_n_steps`` and ``callbacks.smoothness_every_n_steps``."""
+    every, smoothness_every = options.spectrum_every_n_steps, options.smoothness_every_n_steps
+    return SpectrumMonitor(every, smoothness_every) if every or smoothness_every else None
 
 
 class SpectrumMonitor(Callback):

@@ -24,7 +24,7 @@ from datamodules.datasets import create_datamodule
 from datamodules.preprocessing import Preprocessing
 from gcp.backbones.factory import feature_map_size
 from gcp.checkpoints.loading import load_reference_checkpoint
-from gcp.errors import CheckpointError, DataError, OptionError
+from gcp.errors import CheckpointError, DataError, OptionError, PluginError
 from gcp.options import make_options
 from gcp.registry import resolve
 from lightning_modules.callbacks.averaging import Averaging
@@ -37,7 +37,7 @@ from lightning_modules.distributed.machines import check_machines
 from lightning_modules.distributed.ranks import is_main_process, under_slurm
 from lightning_modules.restore import read
 from lightning_modules.run import Run
-from lightning_modules.settings.callbacks import CallbackOptions
+from lightning_modules.settings.callbacks import CALLBACKS, CallbackOptions, options_of_callback, own_options
 from lightning_modules.settings.loggers import LOGGERS
 from lightning_modules.settings.switch import SwitchOptions
 from lightning_modules.settings.training import TrainingOptions
@@ -178,8 +178,24 @@ def build_loggers(run: Run) -> list[Logger]:
 
 
 def callback_options(run: Run) -> CallbackOptions:
-    """The section `callbacks`."""
-    return make_options(CallbackOptions, run.config["callbacks"], "section 'callbacks'")
+    """The options of the section `callbacks` itself."""
+    return own_options(run.config["callbacks"])
+
+
+def build_callbacks(run: Run) -> list[Callback]:
+    """Those of the registry that the run asks for and its mode has, in the order they were registered."""
+    callbacks = []
+    for name in CALLBACKS.names():
+        entry, options = CALLBACKS.get(name), options_of_callback(run.config["callbacks"], name)
+        callback = None
+        if options is not None and run.config["mode"] in entry.modes:
+            callback = resolve(entry.build)(run, options)
+        if callback is not None and not isinstance(callback, Callback):
+            raise PluginError(
+                f"the callback '{name}' must be a Callback of Lightning's, its builder gave {type(callback).__name__}"
+            )
+        callbacks += [] if callback is None else [callback]
+    return callbacks
 
 
 def load_checkpoint(module: Classifier, run: Run) -> None:

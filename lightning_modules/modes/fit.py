@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, LambdaCallback, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, LambdaCallback, ModelCheckpoint
 
 from datamodules.base import ImageDataModule
+from lightning_modules import metric_names as names
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint, best_checkpoint, last_checkpoints
-from lightning_modules.callbacks.confusion import Confusion
 from lightning_modules.callbacks.history import History
 from lightning_modules.callbacks.last_validation import LastValidation
 from lightning_modules.callbacks.new_schedule import NewSchedule
 from lightning_modules.callbacks.progress import EpochLines
 from lightning_modules.callbacks.resuming import Resume
-from lightning_modules.callbacks.spectrum_monitor import SpectrumMonitor
 from lightning_modules.callbacks.stopping import StopTogether
 from lightning_modules.callbacks.throughput import Throughput
 from lightning_modules.classifier import Classifier
@@ -24,6 +24,7 @@ from lightning_modules.distributed.processes import processes
 from lightning_modules.interruption import SIGNALS
 from lightning_modules.modes.building import (
     build_averaging,
+    build_callbacks,
     build_classifier,
     build_data,
     build_switch,
@@ -75,20 +76,16 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
         LastValidation(),
         *switch,
         *build_averaging(run),
+        *(chosen := build_callbacks(run)),
         *observers,
     ]
-    if options.confusion_matrix:
-        callbacks.append(Confusion(run.directory, data.class_names))
     callbacks += [ConfigInCheckpoint(run, preprocessing), Resume(), EpochLines(_prefix(run)), best, *last]
     if run.config.get("ckpt_schedule") == "new":
         callbacks.append(NewSchedule())
-    if options.spectrum_every_n_steps or options.smoothness_every_n_steps:
-        callbacks.append(SpectrumMonitor(options.spectrum_every_n_steps, options.smoothness_every_n_steps))
-    if options.log_learning_rate:
-        callbacks.append(LearningRateMonitor())
     callbacks.append(StopTogether())  # the last one, so that the others have done with the step; Lightning's save after
     trainer = build_trainer(run, callbacks)
-    summary.update(**count_parameters(module))
+    earlier = dict.fromkeys(summary.fields.keys() & {names.STOPPED_EPOCH, names.STOPPED_REASON})  # it goes on now
+    summary.update(**count_parameters(module), **earlier)
     with processes(trainer, run, summary.failed):
         try:
             resumed = None if run.published else run.config["ckpt_path"]
@@ -99,11 +96,17 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
                 train_seconds=throughput.seconds,
                 images_per_second=throughput.images_per_second,
                 **history.facts(_epoch(best), options.monitor),
-                **{name: value for each in switch for name, value in each.facts.items()},
+                **{name: value for each in (*switch, *chosen) for name, value in _facts(each).items()},
             )
         _test(trainer, module, data, summary, best)
     if trainer.is_global_zero:
         show(run, summary)
+
+
+def _facts(callback: Callback) -> Mapping[str, Any]:
+    """What a callback has to say in the summary."""
+    facts: Mapping[str, Any] = getattr(callback, "facts", {})
+    return facts
 
 
 def _epoch(best: ModelCheckpoint) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from lightning_modules import metric_names as names
 from lightning_modules.run import Run
 from lightning_modules.summary import Summary
 
@@ -19,6 +20,7 @@ def show(run: Run, summary: Summary) -> None:
         "method": _methods(run, fields.get("switch/epoch")),
         "parameters": _parameters(fields),
         "epochs": _format(fields["epochs"], "d"),
+        "stopped early": fields.get(names.STOPPED_REASON),
         "best epoch": _format(fields.get("best/epoch"), "d"),
         "validation accuracy": _both(fields, "val/acc1", "final/val/acc1"),
         "test accuracy": _both(fields, "test/acc1", "test_final/acc1"),

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from lightning_modules.callbacks.confusion import Confusion
 from lightning_modules.callbacks.stopping import StopTogether
 from lightning_modules.distributed.processes import processes
 from lightning_modules.modes.building import (
+    build_callbacks,
     build_classifier,
     build_data,
     build_trainer,
-    callback_options,
     count_parameters,
     load_checkpoint,
 )
@@ -30,9 +29,7 @@ def run(run: Run, summary: Summary) -> None:
     data = build_data(run)
     module = build_classifier(run, data)
     load_checkpoint(module, run)
-    wanted = callback_options(run).confusion_matrix
-    confusion = [Confusion(run.directory, data.class_names)] if wanted else []
-    trainer = build_trainer(run, [*confusion, StopTogether()])
+    trainer = build_trainer(run, [*build_callbacks(run), StopTogether()])
     summary.update(**count_parameters(module), ckpt_path=str(path))
     summary.begin()
     with processes(trainer, run, summary.failed):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from lightning_modules.report.files import printable
 from lightning_modules.report.runs import RunRecord
+from lightning_modules.settings.callbacks import CALLBACKS
 
 NEUTRAL = (
     "seed", "mode", "path", "plugins", "published", "logger", "sweep", "export", "analysis", "callbacks", "hydra",
@@ -145,7 +146,15 @@ def _active(run: RunRecord, section: str) -> bool:
 def _counts(name: str) -> bool:
     if name in FACTS:
         return False
-    return name in COUNTS or not any(name == each or name.startswith(f"{each}.") for each in NEUTRAL)
+    return name in COUNTS or _decides(name) or not any(name == each or name.startswith(f"{each}.") for each in NEUTRAL)
+
+
+def _decides(name: str) -> bool:
+    """Whether it is an option of a callback that changes what comes out."""
+    section, _, rest = name.partition(".")
+    callback, _, option = rest.partition(".")
+    watches = callback in CALLBACKS and CALLBACKS.get(callback).watches
+    return section == "callbacks" and option != "" and not watches
 
 
 def _flat(section: Mapping[Any, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -1,31 +1,47 @@
-"""What happens around the training loop. Free of torch."""
+"""Callbacks by name, and the options of what else happens around the training loop. Free of torch.
+
+A callback of one's own::
+
+    register_callback("mine", MineOptions, "my_module:build", "what it does")
+
+where ``build(run, options)`` gives a Lightning callback, or None where its options leave nothing to do.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from gcp.options import Options, option
-from lightning_modules.metric_names import LOSS, MONITORED
+from gcp.errors import OptionError
+from gcp.options import Options, check_options, check_type, make_options, option, option_names
+from gcp.registry import Registry, check_target, nearest
+from lightning_modules.metric_names import LOSS, MONITORED, VAL_ACCURACY
+from lightning_modules.settings.entry import Entry
+
+ENABLED = "enabled"
+SWITCH = "on as soon as one of its options is set, or enabled=true; off again by enabled=false"
 
 
 @dataclass(frozen=True)
 class CallbackOptions(Options):
     """What happens around the training loop."""
 
-    monitor: str = option("val/acc1", "metric that decides which checkpoint is best", choices=MONITORED)
+    monitor: str = option(VAL_ACCURACY, "metric that decides which checkpoint is best", choices=MONITORED)
     monitor_mode: str | None = option(
-        None, "whether more or less of it is better; none: less of a loss, more of an accuracy", choices=("max", "min")
+        None, "whether more or less of it is better; null: less of a loss, more of an accuracy", choices=("max", "min")
     )
     checkpoint_every_n_steps: int | None = option(
-        None, "optimizer steps between two last.ckpt inside an epoch; none: one after each epoch", minimum=1
+        None, "optimizer steps between two last.ckpt inside an epoch; null: one after each epoch", minimum=1
     )
     spectrum_every_n_steps: int | None = option(
         50,
-        "steps between two measurements of the pooling layer's spectrum and gradients; none: off",
+        "steps between two measurements of the pooling layer's spectrum and gradients; null: off",
         minimum=1,
     )
     smoothness_every_n_steps: int | None = option(
-        None, "the same for the beta-smoothness of the convolution before it, five passes each; none: off", minimum=1
+        None, "the same for the beta-smoothness of the convolution before it, five passes each; null: off", minimum=1
     )
     progress_bar: bool = option(
         True, "rich progress bars, where there is a terminal; a line for each epoch is printed anyway"
@@ -38,4 +54,183 @@ class CallbackOptions(Options):
     @property
     def better(self) -> str:
         """``max`` or ``min``: which of two values of ``monitor`` is the better one."""
-        return self.monitor_mode or ("min" if self.monitor.endswith(LOSS) else "max")
+        return self.monitor_mode or better(self.monitor)
+
+
+@dataclass(frozen=True)
+class SwitchedOptions(Options):
+    """What every callback with a section of its own has beside its options."""
+
+    enabled: bool | None = option(None, "true: on; false: off; null: on if one of its other options is set")
+
+
+@dataclass(frozen=True)
+class EarlyStoppingOptions(Options):
+    """Options of `early_stopping`."""
+
+    patience: int = option(10, "epochs without improvement after which training stops", minimum=1)
+    monitor: str | None = option(None, "metric that has to improve; null: callbacks.monitor", choices=MONITORED)
+    min_delta: float = option(0.0, "an improvement is one by more than this", minimum=0)
+    threshold: float | None = option(None, "stop as soon as the metric is better than this; null: only by patience")
+
+
+@dataclass(frozen=True)
+class DeviceStatsOptions(Options):
+    """Options of `device_stats`."""
+
+    cpu_stats: bool | None = option(
+        None, "load and memory of the machine, with the extra monitor; null: if nothing but the CPU trains"
+    )
+
+
+@dataclass(frozen=True)
+class ThroughputOptions(Options):
+    """Options of `throughput`."""
+
+    window_size: int = option(100, "batches over which rates are averaged", minimum=2)
+
+
+@dataclass(frozen=True)
+class CallbackEntry(Entry):
+    """A named callback; ``build`` takes the run and its options.
+
+    Attributes:
+        modes: modes of run.py that it is for, "fit" and "test".
+        watches: whether a run comes to the same weights without it.
+    """
+
+    modes: tuple[str, ...] = ("fit",)
+    watches: bool = False
+
+    @property
+    def has_section(self) -> bool:
+        """Whether its options are ``callbacks.NAME.option``; else they stand among those of `CallbackOptions`."""
+        return self.options is not CallbackOptions
+
+
+CALLBACKS: Registry[CallbackEntry] = Registry("callback")
+
+
+def register_callback(
+    name: str,
+    options: type[Options],
+    build: str | Callable[..., Any],
+    summary: str,
+    modes: tuple[str, ...] = ("fit",),
+    watches: bool = False,
+) -> None:
+    """Add a callback, whose options are ``callbacks.NAME.option``.
+
+    What its property ``facts`` holds, if it has one, is written into ``summary.json`` after training.
+
+    Args:
+        name: the section of its options.
+        options: its option class.
+        build: takes ``(run, options)`` and gives a Lightning callback or None, or "package.module:attribute" of it.
+        summary: what it does, a line for the help.
+        modes: modes of run.py that it is for, "fit" and "test".
+        watches: whether a run comes to the same weights without it, so that reports may average over both.
+
+    Raises:
+        OptionError: the name is taken; OptionTypeError where an argument is of a wrong type.
+    """
+    check_type("summary", summary, str)
+    check_options(options)
+    check_target("build", build)
+    if name in option_names(CallbackOptions):
+        raise OptionError(f"'{name}' is an option of the section callbacks; choose another name for the callback")
+    if ENABLED in option_names(options):
+        raise OptionError(f"the callback '{name}' must not have an option '{ENABLED}': every callback has one anyway")
+    CALLBACKS.register(name, CallbackEntry(name, options, build, summary, tuple(modes), watches))
+
+
+def better(metric: str) -> str:
+    """``max`` or ``min``: more of an accuracy is better, less of a loss."""
+    return "min" if metric.endswith(LOSS) else "max"
+
+
+def sections_of_callbacks() -> list[str]:
+    """Names of the callbacks that have a section of their own."""
+    return [name for name in CALLBACKS.names() if CALLBACKS.get(name).has_section]
+
+
+def own_options(section: Mapping[str, Any]) -> CallbackOptions:
+    """The options of the section ``callbacks`` itself. Raises OptionError, with the full name."""
+    values = {name: value for name, value in section.items() if name not in sections_of_callbacks()}
+    return _made(CallbackOptions, values, "callbacks", [*option_names(CallbackOptions), *sections_of_callbacks()])
+
+
+def options_of_callback(section: Mapping[str, Any], name: str) -> Options | None:
+    """Options of the callback ``name`` in the section ``callbacks``; None: it is off.
+
+    It is on if ``enabled`` says so, or if it says nothing and an option is set. Raises OptionError, with the full name.
+    """
+    entry = CALLBACKS.get(name)
+    if not entry.has_section:
+        return own_options(section)
+    given = section.get(name) or {}
+    if not isinstance(given, Mapping):
+        raise OptionError(f"callbacks.{name}: options are set one by one, callbacks.{name}.option=value, got {given}")
+    values = dict(given)
+    known = [ENABLED, *option_names(entry.options)]
+    switched = _made(SwitchedOptions, {key: values.pop(key) for key in [ENABLED] if key in values}, f"callbacks.{name}")
+    options = _made(entry.options, values, f"callbacks.{name}", known)
+    return options if (bool(values) if switched.enabled is None else switched.enabled) else None
+
+
+def completed(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The section ``callbacks`` with all options of the callbacks that are on; raises OptionError as above."""
+    complete = {**section, **dataclasses.asdict(own_options(section))}
+    for name in sections_of_callbacks():
+        options = options_of_callback(section, name)
+        if options is not None:
+            complete[name] = {ENABLED: True, **dataclasses.asdict(options)}
+    return complete
+
+
+def _made(options: type[Any], values: Mapping[str, Any], prefix: str, known: list[str] | None = None) -> Any:
+    known = option_names(options) if known is None else known
+    for key in values:
+        if key not in known:
+            raise OptionError(f"unknown option {prefix}.{key}{nearest(key, known)}; {prefix} takes: {', '.join(known)}")
+    try:
+        return make_options(options, values, prefix)
+    except OptionError as error:
+        raise OptionError(f"{prefix}.{error}") from None
+
+
+_MODULE = "lightning_modules.callbacks"
+_OWN = CallbackOptions
+
+CALLBACKS.register(
+    "learning_rate",
+    CallbackEntry("learning_rate", _OWN, f"{_MODULE}.monitors:learning_rate", "the learning rates", watches=True),
+)
+CALLBACKS.register(
+    "spectrum",
+    CallbackEntry("spectrum", _OWN, f"{_MODULE}.spectrum_monitor:build", "what the pooling layer does", watches=True),
+)
+CALLBACKS.register(
+    "confusion",
+    CallbackEntry("confusion", _OWN, f"{_MODULE}.confusion:build", "mistakes by class", ("fit", "test"), watches=True),
+)
+register_callback(
+    "early_stopping",
+    EarlyStoppingOptions,
+    f"{_MODULE}.early_stopping:build",
+    "stop when a metric no longer improves",
+)
+register_callback(
+    "device_stats",
+    DeviceStatsOptions,
+    f"{_MODULE}.monitors:device_stats",
+    "Lightning's DeviceStatsMonitor: memory of the GPU, load of the machine",
+    watches=True,
+)
+register_callback(
+    "throughput",
+    ThroughputOptions,
+    f"{_MODULE}.monitors:throughput",
+    "Lightning's ThroughputMonitor: batches and images per second",
+    watches=True,
+)
