@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from functools import partial
@@ -75,6 +76,7 @@ class ForkedWorker:
         theirs_in, ours_out = os.pipe()
         self.pid = os.fork()
         self.returncode: int | None = None
+        self.lock = threading.Lock()
         if not self.pid:
             os.close(ours_in)
             os.close(ours_out)
@@ -105,11 +107,12 @@ class ForkedWorker:
             os.kill(self.pid, 9)
 
     def _wait(self, options: int) -> int | None:
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, options)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
+        with self.lock:  # two threads ask
+            if self.returncode is None:
+                pid, status = os.waitpid(self.pid, options)
+                if pid:
+                    self.returncode = os.waitstatus_to_exitcode(status)
+            return self.returncode
 
 
 if __name__ == "__main__":
