@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gcp.methods import list_methods, register_method
     from gcp.model import create_model
     from gcp.pooling.factory import create_pooling
-    from gcp.roots.matrix import matrix_root
+    from gcp.roots.matrix_root import matrix_root
     from gcp.whitening import Whitening
 
 __version__ = "0.2.0.dev0"
@@ -38,7 +38,7 @@ _HOMES = {
     "list_backbones": "gcp.backbones.registry",
     "list_methods": "gcp.methods",
     "load_reference_checkpoint": "gcp.checkpoints.loading",
-    "matrix_root": "gcp.roots.matrix",
+    "matrix_root": "gcp.roots.matrix_root",
     "register_backbone": "gcp.backbones.registry",
     "register_method": "gcp.methods",
     "spectral_function": "gcp.functions",

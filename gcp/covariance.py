@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gcp.autocast import without_autocast
+from gcp.autograd import without_autocast
 from gcp.errors import OptionError
-from gcp.features import flat_features, in_safe_units
+from gcp.features import flat_features
 from gcp.methods import METHODS, MethodInfo, SpectralOptions
 from gcp.options import make_options
 from gcp.registry import resolve
-from gcp.spectral.function import CovarianceFunction
+from gcp.scaling import in_safe_units
+from gcp.spectral.covariance_function import CovarianceFunction
 from gcp.spectral.maps import SpectralMap, SquareRoot
 from gcp.spectral.method import SpectralMethod
 from gcp.spectral.range import require_in_range
@@ -46,7 +47,7 @@ def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None,
         )
     if info.keep is not None and not function.finite_at_zero:
         raise OptionError(f"method '{info.name}' sets eigenvalues to 0, where {function.name} is infinite; set eps")
-    return SpectralMethod(resolve(info.kernel), resolve(info.keep), built, function)
+    return SpectralMethod(resolve(info.kernel), resolve(info.keep), built, function, info.exact)
 
 
 def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:

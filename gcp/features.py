@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gcp.autocast import without_autocast
+from gcp.autograd import ReverseMode, without_autocast
 from gcp.errors import DtypeError, ShapeError
-from gcp.reverse_mode import ReverseMode
+from gcp.rounding import mean_rounding
 
 
 def flat_features(features: Tensor, positions: int = 2) -> Tensor:
@@ -73,67 +71,21 @@ def centred(flat: Tensor) -> Tensor:
     """
     mean = flat.mean(-1, keepdim=True)
     deviation = flat - mean
-    # The mean is off by a few units in its last place, which adds a constant of that size to every position.
-    unresolved = 8 * torch.finfo(flat.dtype).eps * torch.linalg.vector_norm(mean.detach(), dim=-2, keepdim=True)
+    unresolved = mean_rounding(mean.detach()).unsqueeze(-1)
     size = torch.linalg.vector_norm(deviation.detach(), dim=(-2, -1), keepdim=True)
     root = flat.shape[-1] ** 0.5
     return torch.where(size <= root * unresolved, 0, deviation / root)
 
 
-def safe_unit(magnitude: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """A power of two to divide numbers by whose products would leave the type's range; elementwise.
-
-    The one below ``magnitude``, or 1 where that is moderate, 0 or not finite. Dividing by it changes no digit.
-
-    Args:
-        magnitude: the size of the numbers, without history.
-        dtype: the type whose range counts; none: that of ``magnitude``.
-    """
-    limit = _largest_exponent(magnitude.dtype)
-    moderate = 2.0 ** (_largest_exponent(dtype or magnitude.dtype) // 8)  # fourth powers are well within the range
-    extreme = ((magnitude > moderate) | (magnitude < 1 / moderate)) & (magnitude > 0) & magnitude.isfinite()
-    return torch.where(extreme, magnitude, 1).log2().floor().clamp(-limit, limit).exp2()
-
-
-def _largest_exponent(dtype: torch.dtype) -> int:
-    return math.floor(math.log2(torch.finfo(dtype).max)) - 1
-
-
-def largest_entry(tensor: Tensor) -> Tensor:
-    """max |t| over the last two dimensions, (..., 1, 1)."""
-    size: Tensor = torch.linalg.vector_norm(tensor, torch.inf, dim=(-2, -1), keepdim=True)
-    return size
-
-
-def narrowed(gradient: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | float]:
-    """``gradient`` (B, C, C) as a product of a tensor in ``dtype``, whose range may be narrower, and (B, 1, 1)."""
-    if torch.finfo(gradient.dtype).max <= torch.finfo(dtype).max:
-        return gradient.to(dtype), 1.0
-    unit = safe_unit(largest_entry(gradient), dtype)
-    return (gradient / unit).to(dtype), unit
-
-
-def in_safe_units(
-    function: Callable[[Tensor], Tensor],
-    flat: Tensor,
-    degree: float | Tensor = 1.0,
-    dtype: torch.dtype | None = None,
-) -> Tensor:
-    """``function(flat)`` of a function that scales with its argument, in units in which products are in range.
-
-    Args:
-        function: from (B, C, N) to (B, n, n), with f(s x) = s^degree f(x) for s > 0.
-        flat: (B, C, N).
-        degree: a number, or a scalar tensor, which gets its gradient.
-        dtype: the type the function computes in; none: that of ``flat``.
-    """
-    unit = safe_unit(largest_entry(flat.detach()), dtype)
-    return function(flat / unit) * unit**degree
-
-
 def symmetric(matrix: Tensor) -> Tensor:
     """sym(G) = (G + G^T)/2: (..., n, n) to (..., n, n)."""
-    return (matrix + matrix.mT) / 2
+    half = matrix / 2  # twice the largest number would be infinite
+    return half + half.mT
+
+
+def eye_like(matrix: Tensor) -> Tensor:
+    """The identity (n, n) in the dtype and on the device of ``matrix`` (..., n, n)."""
+    return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
 
 
 def second_moment(flat: Tensor) -> Tensor:

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcp.autocast import without_autocast
+from gcp.autograd import without_autocast
 from gcp.covariance import covariance_root, spectral_method
-from gcp.errors import DomainError, OptionError
-from gcp.features import check_matrix, largest_entry, safe_unit
+from gcp.errors import DomainError, OptionError, sample_list
+from gcp.features import check_matrix, symmetric
+from gcp.scaling import largest_entry, safe_unit
 from gcp.spectral.decomposition import finite_samples
 from gcp.spectral.maps import SpectralMap, as_map, map_options
 from gcp.spectral.maps.lookup import Pair
-from gcp.spectral.matrix import MatrixFunction
+from gcp.spectral.matrix_function import MatrixFunction
 from gcp.spectral.method import SpectralMethod
-from gcp.spectral.samples import sample_list
 
 FunctionLike = str | SpectralMap | Pair
 
@@ -72,7 +72,7 @@ def matrix_function(matrix: Tensor, method: SpectralMethod, check_symmetric: boo
     check_matrix(matrix)
     method.options.check_channels(matrix.shape[-1])
     if matrix.is_meta or not matrix.numel():  # a shape and a history, which is all there is to know
-        return (matrix + matrix.mT) / 2
+        return symmetric(matrix)
     batch = matrix.reshape(-1, *matrix.shape[-2:])
     if method.options.nonfinite == "zero":
         batch = finite_samples(batch, zero=True)

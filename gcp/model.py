@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -9,7 +10,6 @@ from torch import Tensor, nn
 
 from gcp.backbones.factory import create_backbone
 from gcp.backbones.registry import BACKBONES
-from gcp.classifier import build_classifier
 from gcp.errors import OptionError, ShapeError
 from gcp.features import check_floating
 from gcp.methods import METHODS
@@ -87,3 +87,22 @@ def create_model(
     out_features: int = representation.out_features  # type: ignore[assignment]
     classifier = build_classifier([out_features, *hidden, num_classes], facts.dropout)
     return PoolingNetwork(features, representation, classifier)
+
+
+def build_classifier(widths: Sequence[int], dropout: float | None = None) -> nn.Module:
+    """From the pooled vector to the logits: (B, widths[0]) to (B, widths[-1]).
+
+    One linear layer for two widths; otherwise linear layers with ReLU, and ``dropout`` if given, between them. The
+    positions in the sequence are those of AlexNet and VGG in the reference: 0, 2, 4 and with dropout 0, 3, 6.
+
+    Raises OptionError for a width below 1.
+    """
+    if min(widths) < 1:
+        raise OptionError(f"hidden widths must be at least 1, got {list(widths[1:-1])}")
+    *body, last = [nn.Linear(before, after) for before, after in itertools.pairwise(widths)]
+    if not body:
+        return last
+    layers: list[nn.Module] = []
+    for linear in body:
+        layers += [linear, nn.ReLU(inplace=True), *([] if dropout is None else [nn.Dropout(dropout)])]
+    return nn.Sequential(*layers, last)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from gcp.errors import OptionError, OptionTypeError
@@ -27,7 +27,7 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
-    choices: tuple[Any, ...] | None = None,
+    choices: Sequence[Any] | None = None,
 ) -> Any:
     """A dataclass field with its help text and its range: ``minimum <= value <= maximum``, ``value > above``."""
     metadata = {"help": help, "minimum": minimum, "maximum": maximum, "above": above, "choices": choices}

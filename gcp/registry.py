@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Generic, TypeVar
@@ -82,3 +82,17 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
+
+
+class Names(Sequence[str]):
+    """The names of the entries that ``fit``, whenever they are asked for: what is registered later is among them."""
+
+    def __init__(self, registry: Registry[T], fit: Callable[[T], bool]) -> None:
+        self._registry: Registry[Any] = registry
+        self._fit: Callable[[Any], bool] = fit
+
+    def __getitem__(self, index: Any) -> Any:
+        return [name for name in self._registry.names() if self._fit(self._registry.get(name))][index]
+
+    def __len__(self) -> int:
+        return len(self[:])

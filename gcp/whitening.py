@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gcp.autocast import without_autocast
+from gcp.autograd import without_autocast
 from gcp.covariance import covariance_root
 from gcp.errors import OptionError, ShapeError
 from gcp.features import check_floating

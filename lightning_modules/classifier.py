@@ -16,7 +16,7 @@ from gcp.errors import NonFiniteError
 from gcp.model import create_model
 from gcp.options import make_options
 from gcp.registry import Registry, resolve
-from gcp.spectral.failures import FAILURES
+from gcp.spectral.lapack import FAILURES
 from lightning_modules.epochs import shown
 from lightning_modules.optimisation.mixing import Mixing
 from lightning_modules.optimisation.schedules import schedule

@@ -12,8 +12,8 @@ from typing import Any
 
 from datamodules.location import VARIABLE
 from gcp.backbones.registry import BACKBONES
-from gcp.checkpoints.reading import read_file
 from gcp.errors import CheckpointError
+from gcp.tensor_files import read_file
 from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint
 from lightning_modules.checkpoint_files import check_whole
 from lightning_modules.checkpoint_names import BEST, FIRST, FOLDER, LAST, PREVIOUS, RESUME, STAGES, to_resume

@@ -9,8 +9,7 @@ from torch import nn
 
 from gcp.errors import OptionError
 from gcp.model import PoolingNetwork
-from gcp.pooling.factory import create_pooling
-from gcp.pooling.reduction import ReducedPooling
+from gcp.pooling.factory import ReducedPooling, create_pooling
 from lightning_modules.classifier import Classifier
 from lightning_modules.settings.switch import SwitchOptions
 

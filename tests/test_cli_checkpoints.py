@@ -19,7 +19,6 @@ from tests.small import SMALL
 PLUGIN = """
 from dataclasses import dataclass
 import gcp
-from gcp.kernels.loewner import Loewner
 from gcp.methods import SpectralOptions
 from gcp.options import option
 
@@ -28,7 +27,7 @@ class HalfOptions(SpectralOptions):
     factor: float = option(0.5, "of the exact gradient", above=0)
 
 def half(spectrum, options):
-    return Loewner(options.factor * spectrum.settle(spectrum.divided_differences()))
+    return options.factor * spectrum.with_limits(spectrum.divided_differences())
 
 gcp.register_method("half", options=HalfOptions, kernel=half)
 """

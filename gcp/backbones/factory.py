@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gcp.backbones.freezing import Freezable
+from gcp.backbones.feature_map import Freezable
 from gcp.backbones.registry import BACKBONES, BackboneOptions, UnpublishedOptions
 from gcp.backbones.weights import features_of_run, load_matching
 from gcp.errors import OptionError, PluginError, ShapeError, WeightsError

@@ -39,7 +39,7 @@ class BackboneInfo:
 
 @dataclass(frozen=True)
 class BackboneOptions(Options):
-    """Options of every backbone of this project; the built module is a `gcp.backbones.freezing.Freezable`."""
+    """Options of every backbone of this project; the built module is a `gcp.backbones.feature_map.Freezable`."""
 
     frozen: int = option(0, "children, from the images on, that are not trained; batch norm included", minimum=0)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gcp.backbones.freezing import Freezable
+from gcp.backbones.feature_map import Freezable
 from gcp.backbones.registry import BackboneInfo, TimmOptions
 from gcp.backbones.weights import load_matching, read_weights
 from gcp.errors import MissingDependencyError, ShapeError, UnknownNameError, WeightsError

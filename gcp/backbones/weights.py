@@ -12,9 +12,9 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from gcp.checkpoints.reading import read_tensors
 from gcp.errors import CheckpointError, WeightsError
 from gcp.registry import nearest
+from gcp.tensor_files import read_tensors
 
 # Beginnings of the keys that belong to what comes after the feature map.
 HEADS = ("fc.", "classifier.", "AuxLogits.")

@@ -1,8 +1,14 @@
-"""Key layouts of published checkpoints, and what their keys are called here."""
+"""Layouts of published checkpoints: what their keys are called here, and the order they write a triangle in."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gcp.errors import CheckpointError
 
 # Beginnings of keys: the reference's (DifferentiableSVD), its parent project's (fast-MPN-COV), and our own runs'.
 PREFIXES = {
@@ -12,6 +18,10 @@ PREFIXES = {
     "fc.": "classifier.",
     "model.": "",
 }
+
+# upper: (0, 0), (0, 1), (0, 2), (1, 1), ...  the upper triangle row after row, which is the lower column after column.
+# lower: (0, 0), (1, 0), (1, 1), (2, 0), ...  the lower triangle row after row, which is the upper column after column.
+ORDERS = ("upper", "lower")
 
 
 def our_key(key: str, original_names: Sequence[str] = ()) -> str:
@@ -29,3 +39,26 @@ def our_key(key: str, original_names: Sequence[str] = ()) -> str:
     if first in original_names:
         return f"features.{list(original_names).index(first)}.{rest}"
     return key
+
+
+def to_upper(weight: Tensor, order: str) -> Tensor:
+    """Columns of a linear layer on a triangle in ``order``, rearranged for the upper triangle row after row.
+
+    Args:
+        weight: (out_features, n (n + 1)/2).
+        order: one of ORDERS.
+
+    Raises:
+        CheckpointError: the number of columns is that of no triangle.
+    """
+    if order == "upper":
+        return weight
+    columns = weight.shape[1]
+    size = (math.isqrt(8 * columns + 1) - 1) // 2
+    if size * (size + 1) // 2 != columns:
+        raise CheckpointError(
+            f"triangle={order} cannot be: the classifier in the file reads vectors of length {columns}, "
+            "which no triangle of a matrix has"
+        )
+    row, column = torch.triu_indices(size, size)  # each (columns,)
+    return weight[:, column * (column + 1) // 2 + row]

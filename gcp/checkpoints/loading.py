@@ -11,11 +11,10 @@ from pathlib import Path
 from torch import Tensor
 
 from gcp.checkpoints.fit import check_fit, part_of
-from gcp.checkpoints.layouts import our_key
-from gcp.checkpoints.reading import StateFile, read_tensors
-from gcp.checkpoints.triangle import ORDERS, to_upper
+from gcp.checkpoints.layouts import ORDERS, our_key, to_upper
 from gcp.errors import CheckpointError, OptionError, OptionTypeError
 from gcp.model import PoolingNetwork
+from gcp.tensor_files import StateFile, read_tensors
 
 CLASSIFIERS = ("load", "new")
 

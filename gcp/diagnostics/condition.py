@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gcp.rounding import rounding_floor
+
 
 @torch.no_grad()
 def condition_number(features: Tensor) -> Tensor:
@@ -26,6 +28,6 @@ def condition_number(features: Tensor) -> Tensor:
     Xc = X - X.mean(-1, keepdim=True)
     eigenvalues = torch.linalg.eigvalsh(Xc.mT @ Xc if positions < channels else Xc @ Xc.mT)
     largest = eigenvalues[:, -1]
-    present = eigenvalues > torch.finfo(torch.float64).eps * max(channels, positions) * largest[:, None]
+    present = eigenvalues > rounding_floor(eigenvalues.flip(-1), channels, positions)
     smallest = torch.where(present, eigenvalues, torch.inf).amin(1)
     return torch.where(present.any(1), largest / smallest, torch.nan)

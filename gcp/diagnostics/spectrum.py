@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gcp.rounding import rounding_floor
+
 NEAR = 1e-3  # relative gap below which two neighbouring eigenvalues count as nearly tied
 
 
@@ -43,7 +45,7 @@ def spectrum_statistics(eigenvalues: Tensor, channels: int, positions: int) -> S
     """
     lam = eigenvalues.double()
     # null ones are 0 already; what remains is told apart to this
-    floor = torch.finfo(eigenvalues.dtype).eps * max(channels, positions) * lam[:, :1]
+    floor = rounding_floor(eigenvalues, channels, positions).double()
     present = lam > 0
     count = present.sum(-1)
     smallest = torch.where(present, lam, torch.inf).amin(-1)

@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 
 from gcp.features import check_channels, flat_features
-from gcp.methods import AverageOptions, MethodInfo
+from gcp.methods import MethodInfo
+from gcp.methods.average import AverageOptions
 
 
 class AveragePooling(nn.Module):

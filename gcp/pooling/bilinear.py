@@ -1,13 +1,15 @@
-"""Bilinear pooling."""
+"""Bilinear pooling, and its normalisation: signed square root, then unit length."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from gcp.features import flat_features, largest_entry, safe_unit, second_moment, working
-from gcp.methods import BilinearOptions, MethodInfo
-from gcp.pooling.matrix import MatrixPooling
-from gcp.pooling.signed_root import signed_root, unit_length
+from gcp.features import flat_features, second_moment, working
+from gcp.methods import MethodInfo
+from gcp.methods.bilinear import BilinearOptions
+from gcp.pooling.base import MatrixPooling
+from gcp.scaling import largest_entry, safe_unit
 
 
 class BilinearPooling(MatrixPooling):
@@ -31,3 +33,23 @@ class BilinearPooling(MatrixPooling):
     def vector(self, matrix: Tensor) -> Tensor:
         """Unit length: behind the vectorisation, whose sqrt(2) keeps the norm of the rooted matrix."""
         return unit_length(super().vector(matrix))
+
+
+def signed_root(values: Tensor, unit: Tensor, eps: float) -> Tensor:
+    """m/sqrt(|m| + eps) with m = values/unit: sign(m) sqrt(|m|), but smooth at 0, where its slope is 1/sqrt(eps).
+
+    Args:
+        values: any shape.
+        unit: broadcast with ``values``, at least 0: what eps is measured in; where it is 0, 1 stands for it.
+        eps: above 0.
+    """
+    m = values / torch.where(unit == 0, 1, unit)
+    # Both sides over sqrt(eps): ONNX's optimiser takes adding a number like 1e-8 for adding 0, and leaves it out.
+    rooted: Tensor = (m / eps**0.5) / (m.abs() / eps + 1).sqrt()
+    return rooted
+
+
+def unit_length(vector: Tensor) -> Tensor:
+    """y/|y|, (B, n) to (B, n); a sample that is 0 gives 0."""
+    square = vector.square().sum(-1, keepdim=True)
+    return vector / torch.where(square == 0, 1, square).sqrt()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gcp.features import check_channels, flat_features, largest_entry, safe_unit, second_moment, working
-from gcp.methods import CompactBilinearOptions, MethodInfo
-from gcp.pooling.matrix import described
-from gcp.pooling.signed_root import signed_root, unit_length
+from gcp.features import check_channels, flat_features, second_moment, working
+from gcp.methods import MethodInfo
+from gcp.methods.compact_bilinear import CompactBilinearOptions
+from gcp.pooling.base import described
+from gcp.pooling.bilinear import signed_root, unit_length
+from gcp.scaling import largest_entry, safe_unit
 
 
 class CompactBilinearPooling(nn.Module):

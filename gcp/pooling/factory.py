@@ -1,16 +1,16 @@
-"""A pooling layer from its name."""
+"""A pooling layer from its name, behind a channel reduction if one is asked for."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from gcp.errors import OptionError
+from gcp.features import check_channels, flat_features
 from gcp.methods import METHODS
 from gcp.options import check_type, make_options
 from gcp.plugins import built_by
-from gcp.pooling.reduction import ReducedPooling, channel_reduction
 
 
 def create_pooling(name: str, in_channels: int, reduced_channels: int | None = None, **options: Any) -> nn.Module:
@@ -44,3 +44,29 @@ def create_pooling(name: str, in_channels: int, reduced_channels: int | None = N
         return pooling
     reduction = channel_reduction(in_channels, reduced_channels)
     return ReducedPooling(in_channels, reduction, pooling, int(pooling.out_features))  # type: ignore[arg-type]
+
+
+def channel_reduction(in_channels: int, out_channels: int) -> nn.Sequential:
+    """1x1 convolution without bias (Kaiming, fan out), batch norm, ReLU: (B, C, H, W) to (B, C', H, W)."""
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
+
+
+class ReducedPooling(nn.Module):
+    """Channel reduction, then pooling: (B, C, H, W) or (B, C, N) to (B, out_features)."""
+
+    def __init__(self, in_channels: int, reduction: nn.Module, pooling: nn.Module, out_features: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.reduction = reduction
+        self.pooling = pooling
+        self.out_features = out_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) or (B, C, N) to (B, out_features)."""
+        check_channels(features, self.in_channels)
+        if features.dim() != 4:
+            features = flat_features(features, positions=1).unsqueeze(-1)  # a map one position wide
+        pooled: Tensor = self.pooling(self.reduction(features))
+        return pooled

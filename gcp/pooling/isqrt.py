@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gcp.features import centred, flat_features, in_safe_units, working
-from gcp.methods import IsqrtOptions, MethodInfo
-from gcp.pooling.matrix import MatrixPooling
-from gcp.roots.isqrt import NewtonSchulzRoot
+from gcp.features import centred, flat_features, working
+from gcp.methods import MethodInfo
+from gcp.methods.isqrt import IsqrtOptions
+from gcp.pooling.base import MatrixPooling
+from gcp.roots.newton_schulz import NewtonSchulzRoot
+from gcp.scaling import in_safe_units
 
 
 class IsqrtPooling(MatrixPooling):
@@ -17,6 +19,8 @@ class IsqrtPooling(MatrixPooling):
     float32 at least, outside autocast. Small eigenvalues have not converged after few iterations; that is part of the
     method. Samples with NaN stay NaN and leave the others alone. Raises ShapeError for a map of one position.
     """
+
+    gives_root = True
 
     def __init__(self, in_channels: int, info: MethodInfo, options: IsqrtOptions) -> None:
         super().__init__(in_channels, info, options)

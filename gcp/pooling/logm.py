@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from gcp.covariance import covariance_root
-from gcp.methods import LogmOptions, MethodInfo
-from gcp.pooling.covariance import function_method
-from gcp.pooling.matrix import MatrixPooling
+from gcp.methods import MethodInfo
+from gcp.methods.logm import LogmOptions
+from gcp.pooling.base import MatrixPooling
+from gcp.pooling.spectral import function_method
 from gcp.spectral.maps import Log
 
 

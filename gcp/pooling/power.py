@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from gcp.covariance import covariance_root
-from gcp.methods import MethodInfo, PowerOptions
-from gcp.pooling.covariance import function_method
-from gcp.pooling.matrix import MatrixPooling
+from gcp.methods import MethodInfo
+from gcp.methods.power import PowerOptions
+from gcp.pooling.base import MatrixPooling
+from gcp.pooling.spectral import function_method
 from gcp.spectral.maps import Power
 
 

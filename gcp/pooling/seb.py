@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcp.autocast import without_autocast
+from gcp.autograd import ReverseMode, without_autocast
 from gcp.covariance import covariance_root, decomposed_root
 from gcp.errors import DerivativeError
-from gcp.features import centred, flat_features, in_safe_units, working
-from gcp.methods import MethodInfo, SEBOptions
-from gcp.pooling.covariance import function_method
-from gcp.pooling.matrix import MatrixPooling
-from gcp.reverse_mode import ReverseMode
+from gcp.features import centred, flat_features, working
+from gcp.methods import MethodInfo
+from gcp.methods.seb import SEBOptions
+from gcp.pooling.base import MatrixPooling
+from gcp.pooling.spectral import function_method
+from gcp.scaling import in_safe_units
 from gcp.spectral.maps import ExpNeg, SquareRoot
 from gcp.spectral.maps.base import RegularisedMap
 

@@ -9,13 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gcp.errors import DomainError, NonFiniteError
-from gcp.kernels.loewner import Spectrum
-from gcp.methods import SpectralOptions
+from gcp.errors import DomainError, NonFiniteError, sample_list
+from gcp.rounding import mean_rounding, rounding_floor
 from gcp.spectral import lapack
-from gcp.spectral.failures import FAILURES
-from gcp.spectral.maps import SpectralMap
-from gcp.spectral.samples import sample_list
+from gcp.spectral.lapack import FAILURES
+from gcp.spectral.options import SpectralOptions
 
 Decompose = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -88,22 +86,6 @@ def factorise(features: Tensor, options: SpectralOptions) -> Factors:
             features = features.masked_fill(~features.isfinite().all(-1).all(-1)[:, None, None], 0)
         return Factors(*_factorise(features, route, lapack.plain_eigh, lapack.plain_svd))
     return Factors(*torch.ops.gcp.factorise(features, options.precision, options.path, options.nonfinite))
-
-
-def spectrum(eigenvalues: Tensor, channels: int, positions: int, function: SpectralMap, squared: bool) -> Spectrum:
-    """What a kernel needs to know: ``eigenvalues`` (B, n), with the null space appended, and shifted."""
-    padded = torch.nn.functional.pad(eigenvalues, (0, 1))
-    resolved = padded if squared else padded.sqrt()  # what the decomposition resolves to its floor
-    gap = (resolved.unsqueeze(-1) - resolved.unsqueeze(-2)).abs_()
-    tied = gap <= rounding_floor(resolved, channels, positions).unsqueeze(-1)
-    return Spectrum(shifted(eigenvalues, channels, function), tied, function, channels)
-
-
-def shifted(eigenvalues: Tensor, channels: int, function: SpectralMap) -> Tensor:
-    """What f is applied to, (B, n + 1): ``eigenvalues`` (B, n) and the null space's 0, all moved by the map's shift."""
-    padded = torch.nn.functional.pad(eigenvalues, (0, 1))
-    shift = function.shift(eigenvalues, channels)
-    return padded if shift is None else padded + shift
 
 
 # Not torch.library.custom_op, whose first call imports torch._dynamo: seconds, and more packages than torch needs.
@@ -184,8 +166,7 @@ def _factorise(features: Tensor, route: Route, eigh: Decompose, svd: Decompose) 
     working = features.to(route.working, copy=True)
     mean = working.mean(-1, keepdim=True)
     centred = working.sub_(mean)
-    # The mean is off by a few units in its last place, which adds a constant of that size to every position.
-    unresolved = 8 * torch.finfo(route.working).eps * torch.linalg.vector_norm(mean, dim=-2)
+    unresolved = mean_rounding(mean)
     if not route.squared:
         roots, U, Vh = svd(centred.div_(positions**0.5))
         present = roots > torch.maximum(rounding_floor(roots, channels, positions), unresolved)
@@ -202,9 +183,3 @@ def _factorise(features: Tensor, route: Route, eigh: Decompose, svd: Decompose) 
     other = ((centred if gram else centred.mT) @ (vectors * scale.unsqueeze(-2))).to(route.products)
     vectors = (vectors * present.unsqueeze(-2)).to(route.products).contiguous()
     return (other, eigenvalues, vectors) if gram else (vectors, eigenvalues, other)
-
-
-def rounding_floor(descending: Tensor, channels: int, positions: int) -> Tensor:
-    """Rounding of a decomposition, (B, 1): relative to each matrix's own largest value, so that scale is no matter."""
-    largest = descending[..., :1].abs()
-    return torch.finfo(descending.dtype).eps * max(channels, positions) * largest

@@ -11,32 +11,30 @@ import torch
 from torch import Tensor
 
 from gcp.errors import PluginError
-from gcp.kernels.loewner import Loewner, Spectrum
-from gcp.kernels.lyapunov import lyapunov
-from gcp.methods import SpectralOptions
-from gcp.spectral.decomposition import shifted, spectrum
+from gcp.spectral.loewner import Loewner, Spectrum, shifted, spectrum
 from gcp.spectral.maps import SpectralMap
+from gcp.spectral.options import SpectralOptions
 
 
 @dataclass(frozen=True)
 class SpectralMethod:
     """A method ready to be applied: its kernel, its options and the map f.
 
-    ``of_matrix``: applied to a matrix, not to features, so that eigenvalues are what the decomposition resolves even
-    in float32.
+    ``exact``: the kernel is the divided differences of f. ``of_matrix``: applied to a matrix, not to features, so that
+    eigenvalues are what the decomposition resolves even in float32.
     """
 
-    kernel: Callable[[Spectrum, Any], Loewner]
+    kernel: Callable[[Spectrum, Any], Tensor | tuple[Tensor, Tensor | None]]
     keep: Callable[[Spectrum, Any], Tensor] | None
     options: SpectralOptions
     function: SpectralMap
+    exact: bool = False
     of_matrix: bool = False
 
     @property
     def twice_differentiable(self) -> bool:
         """Whether the gradient's own gradient is implemented: `CovarianceHessian` knows the exact kernel alone."""
-        exact = self.kernel is lyapunov and self.keep is None
-        return exact and self.function.twice_differentiable and self.function.eps == 0
+        return self.exact and self.keep is None and self.function.twice_differentiable and self.function.eps == 0
 
     @property
     def degree(self) -> float | Tensor | None:
@@ -71,8 +69,7 @@ class SpectralMethod:
     def loewner(self, eigenvalues: Tensor, channels: int, positions: int) -> Loewner:
         """The kernel, with the gradient through the trace that a relative shift is made of."""
         spectrum = self.spectrum(eigenvalues, channels, positions)
-        kernel = self.kernel(spectrum, self.options)
-        check_kernel(kernel, spectrum)
+        kernel = as_loewner(self.kernel(spectrum, self.options), spectrum)
         if self.function.eps == 0 or not self.function.relative:
             return kernel
         slopes = kernel.matrix.diagonal(dim1=-2, dim2=-1)
@@ -83,15 +80,14 @@ class SpectralMethod:
         return kernel.with_shift(slopes, self.function.eps, channels)
 
 
-def check_kernel(kernel: object, spectrum: Spectrum) -> None:
-    """Raise PluginError unless ``kernel``, what a method's function gave, is a Loewner matrix of its eigenvalues."""
-    if not isinstance(kernel, Loewner):
-        raise PluginError(
-            f"a method's kernel must return gcp.kernels.loewner.Loewner(matrix), got {type(kernel).__name__}"
-        )
+def as_loewner(result: object, spectrum: Spectrum) -> Loewner:
+    """What a method's kernel returned, L or L and trace weights. Raises PluginError for anything else."""
+    parts = result if isinstance(result, tuple) else (result,)
+    shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
     n = spectrum.eigenvalues.shape[-1]
-    if kernel.matrix.shape[-2:] != (n, n):
+    if not 1 <= len(parts) <= 2 or not isinstance(parts[0], Tensor) or parts[0].shape[-2:] != (n, n):
         raise PluginError(
-            f"a method's kernel must return a matrix (..., {n}, {n}) for {n} eigenvalues, got "
-            f"{tuple(kernel.matrix.shape)}"
+            f"a method's kernel must return a matrix (..., {n}, {n}) for {n} eigenvalues, or that and the weights of "
+            f"the trace (..., {n}), got {', '.join(map(str, shapes))}"
         )
+    return Loewner(*parts)

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcp.autocast import without_autocast
+from gcp.autograd import ReverseMode, without_autocast
 from gcp.errors import DerivativeError
-from gcp.features import narrowed
-from gcp.reverse_mode import ReverseMode
+from gcp.scaling import narrowed
 from gcp.spectral.method import SpectralMethod
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gcp.errors import DomainError
-from gcp.spectral.samples import sample_list
+from gcp.errors import DomainError, sample_list
 
 
 def require_in_range(Z: Tensor, eigenvalues: Tensor, name: str) -> None:

@@ -8,9 +8,11 @@ import torch
 from matplotlib.figure import Figure
 
 from gcp.diagnostics.approximation import solved_pade
-from gcp.kernels.loewner import Spectrum
-from gcp.kernels.pade import pade
-from gcp.methods import SpectralOptions, TaylorOptions, TruncOptions
+from gcp.methods import SpectralOptions
+from gcp.methods.pade import pade
+from gcp.methods.taylor import TaylorOptions
+from gcp.methods.trunc import TruncOptions
+from gcp.spectral.loewner import Spectrum
 from gcp.spectral.maps import SquareRoot
 from lightning_modules.analysis.part import Part, Table
 from lightning_modules.plots.style import LINES, MARKERS, method_styles, shades, tidy

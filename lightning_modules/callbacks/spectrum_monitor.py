@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from gcp.covariance import decomposed_root, spectral_method
 from gcp.diagnostics.smoothness import effective_smoothness
 from gcp.diagnostics.spectrum import spectrum_statistics
-from gcp.pooling.covariance import CovariancePooling
-from gcp.pooling.isqrt import IsqrtPooling
-from gcp.pooling.matrix import MatrixPooling
+from gcp.pooling.base import MatrixPooling
 from lightning_modules import metric_names as names
 from lightning_modules.classifier import Classifier
 from lightning_modules.loggers.media import log_histogram
@@ -132,7 +130,7 @@ def exact_gradient(pooling: nn.Module, x: Tensor, grad_y: Tensor) -> tuple[Tenso
     leaf = x.float().requires_grad_()
     with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
         root, _, eigenvalues = decomposed_root(leaf, spectral_method("lyapunov", nonfinite="zero"))
-        if not isinstance(pooling, (CovariancePooling, IsqrtPooling)):
+        if not pooling.gives_root:
             return None, eigenvalues
         (exact,) = torch.autograd.grad(pooling.vector(root), leaf, grad_y.to(root.dtype))
     return exact, eigenvalues

@@ -16,7 +16,7 @@ import torch
 from torchvision import models
 
 import gcp
-from gcp.checkpoints.triangle import to_upper
+from gcp.checkpoints.layouts import to_upper
 from gcp.errors import CheckpointError, OptionError
 from tests.conftest import ROOT
 from tests.reference.deterministic_weights import fill, images

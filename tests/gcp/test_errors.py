@@ -10,10 +10,10 @@ import torch
 
 from gcp.covariance import covariance_root, spectral_method
 from gcp.errors import GCPError, NonFiniteError, OptionError, ShapeError, UnknownNameError
-from gcp.kernels.loewner import Loewner, Spectrum
 from gcp.methods import METHODS, SpectralOptions, list_methods, register_method
 from gcp.options import option, option_names
 from gcp.pooling.factory import create_pooling
+from gcp.spectral.loewner import Loewner, Spectrum
 from tests.gcp.helpers import (
     SPECTRAL,
     dense_gradient,
@@ -130,7 +130,7 @@ class OwnOptions(SpectralOptions):
 
 def own_kernel(spectrum: Spectrum, options: OwnOptions) -> Loewner:
     """The exact kernel, damped off the diagonal."""
-    return Loewner(spectrum.settle(options.strength * spectrum.divided_differences()))
+    return Loewner(spectrum.with_limits(options.strength * spectrum.divided_differences()))
 
 
 @pytest.mark.usefixtures("own_registry")
@@ -151,7 +151,7 @@ def test_own_method(kernel: str | Callable[[Spectrum, OwnOptions], Loewner]) -> 
 
 @pytest.mark.usefixtures("own_registry")
 def test_own_method_with_the_shared_options() -> None:
-    register_method("plain", kernel="gcp.kernels.lyapunov:lyapunov")
+    register_method("plain", kernel="gcp.methods.lyapunov:lyapunov")
     assert option_names(METHODS.get("plain").options) == option_names(SpectralOptions)
     assert create_pooling("plain", 8, reduced_channels=4)(noise(2, 8, 3, 3).float()).shape == (2, 10)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from gcp.errors import DecompositionError, OptionError
 from gcp.pooling.factory import create_pooling
 from gcp.spectral import lapack
-from gcp.spectral.failures import FAILURES, Failures
+from gcp.spectral.lapack import FAILURES, Failures
 from tests.gcp.helpers import forward_backward, grad_out, noise, relative_error
 
 MARK = 8.0  # above every entry of the other samples, and 1e3 times it is still decomposed in its own units

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gcp.features import centred
 from gcp.pooling.factory import create_pooling
-from gcp.roots.isqrt import NewtonSchulzRoot
+from gcp.roots.newton_schulz import NewtonSchulzRoot
 from tests.gcp.helpers import covariance, forward_backward, grad_out, noise, relative_error, unvech
 
 FOLDER = Path(__file__).parent.parent / "reference"

@@ -13,11 +13,11 @@ from torch import Tensor
 
 import gcp
 from gcp.errors import DerivativeError, DomainError, DtypeError, OptionError, ShapeError, UnknownNameError
+from gcp.methods.mpa import coefficients as pade_coefficients
+from gcp.methods.mpa import mpa as pade
+from gcp.methods.mtp import coefficients as taylor_coefficients
 from gcp.pooling.factory import create_pooling
-from gcp.roots.equation import lyapunov_solution
-from gcp.roots.pade import coefficients as pade_coefficients
-from gcp.roots.pade import pade
-from gcp.roots.taylor import coefficients as taylor_coefficients
+from gcp.roots.matrix_root import lyapunov_solution
 from tests.gcp.helpers import covariance, forward_backward, grad_out, noise, orthogonal, relative_error, unvech
 
 METHODS = ["mpa", "mtp"]

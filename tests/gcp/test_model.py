@@ -11,7 +11,7 @@ import torch
 import gcp
 from gcp.errors import OptionError
 from gcp.model import PoolingNetwork
-from gcp.pooling.reduction import ReducedPooling
+from gcp.pooling.factory import ReducedPooling
 from tests.conftest import ROOT
 from tests.reference.deterministic_weights import fill, images
 

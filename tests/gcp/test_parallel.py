@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gcp.spectral import team
-from gcp.spectral.parallel import deal
+from gcp.spectral.lapack import in_parallel
 from gcp.spectral.team import on_threads
 
 TASKS = Path("/proc/self/task")
@@ -50,7 +50,7 @@ def meeting(threads: int, then: Callable[[], None]) -> Callable[[], None]:
 @pytest.mark.parametrize(("items", "run"), [(0, 1), (1, 1), (7, 1), (7, 3), (7, 7), (7, 100)])
 def test_every_item_once(threads: int, items: int, run: int) -> None:
     seen: list[int] = []
-    deal(lambda start, stop: seen.extend(range(start, stop)), items, run)
+    in_parallel(lambda start, stop: seen.extend(range(start, stop)), items, run)
     assert sorted(seen) == list(range(items))
     assert torch.get_num_threads() == threads
 
@@ -63,7 +63,7 @@ def test_the_first_error_is_raised() -> None:
                 raise ValueError(f"item {item}")
 
     with pytest.raises(ValueError, match="item 1"):
-        deal(function, 8, 1)
+        in_parallel(function, 8, 1)
 
 
 @pytest.mark.usefixtures("kind")

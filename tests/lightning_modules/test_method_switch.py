@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from gcp.diagnostics.condition import condition_number
 from gcp.errors import OptionError
 from gcp.methods import METHODS, register_method
-from gcp.pooling.covariance import CovariancePooling
+from gcp.pooling.spectral import CovariancePooling
 from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.classifier import Classifier
 from lightning_modules.settings.switch import SwitchOptions

@@ -2,12 +2,9 @@
 
 from gcp.spectral.maps.base import MAPS, SpectralMap
 from gcp.spectral.maps.custom import Custom
-from gcp.spectral.maps.exponential import ExpNeg
-from gcp.spectral.maps.inverse_square_root import InverseSquareRoot
-from gcp.spectral.maps.logarithm import Log
+from gcp.spectral.maps.elementary import ExpNeg, InverseSquareRoot, Log, SquareRoot
 from gcp.spectral.maps.lookup import as_map, list_functions, map_options
 from gcp.spectral.maps.power import Power
-from gcp.spectral.maps.square_root import SquareRoot
 
 __all__ = [
     "MAPS",
@@ -22,3 +19,6 @@ __all__ = [
     "list_functions",
     "map_options",
 ]
+
+for _map in (ExpNeg, InverseSquareRoot, Log, Power, SquareRoot):
+    MAPS.register(_map.name, _map)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gcp.errors import OptionError
-from gcp.spectral.maps.base import MAPS, RegularisedMap
+from gcp.spectral.maps.base import RegularisedMap
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +94,3 @@ class Power(RegularisedMap):
         """lam^alpha log(lam), 0 at 0."""
         logarithm = torch.where(eigenvalues > 0, eigenvalues, 1).log()
         return torch.where(eigenvalues > 0, self.value(eigenvalues), 0) * logarithm
-
-
-MAPS.register(Power.name, Power)

@@ -1,0 +1,26 @@
+"""The textbook gradient of the eigendecomposition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcp.methods.table import register_method
+from gcp.spectral.options import SpectralOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gcp.spectral.loewner import Spectrum
+
+
+def original(spectrum: Spectrum, options: SpectralOptions) -> Tensor:
+    """L = (f(lam_i) - f(lam_j)) * 1/(lam_i - lam_j), the literal quotient with its rounding (arXiv 1703.08050)."""
+    return spectrum.with_limits(spectrum.value_gap() / spectrum.gap)
+
+
+register_method(
+    "original",
+    kernel=original,
+    summary="the textbook quotient 1/(lam_i - lam_j)",
+    source="MPN-COV, Li et al., ICCV 2017 (arXiv 1703.08050)",
+)

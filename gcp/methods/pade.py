@@ -1,0 +1,34 @@
+"""1/(lam_i - lam_j) as a Pade approximant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcp.methods.table import register_method
+from gcp.spectral.options import SpectralOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gcp.spectral.loewner import Spectrum
+
+
+def pade(spectrum: Spectrum, options: SpectralOptions) -> Tensor:
+    """L = (f(lam_i) - f(lam_j)) * D with D = P(x)/Q(x)/max, x = smaller/larger of the pair (arXiv 2105.02498).
+
+    P/Q is the diagonal Pade approximant of 1/(1 - x). The function is rational, so every approximant of order 1 or more
+    is 1/(1 - x) itself. Coefficients solved for numerically are noise on top of it, with a spurious pole and zero near
+    x = 0.997; here it is evaluated as what it is, and the order is no option.
+    """
+    larger = spectrum.larger
+    ratio = spectrum.smaller.div_(larger)
+    quotient = ratio.neg_().add_(1).mul_(larger).reciprocal_().copysign_(spectrum.gap)
+    return spectrum.with_limits(spectrum.value_gap().mul_(quotient))
+
+
+register_method(
+    "pade",
+    kernel=pade,
+    summary="1/(lam_i - lam_j) as a Pade approximant of the ratio of eigenvalues",
+    source="Song et al., ICCV 2021 (arXiv 2105.02498)",
+)

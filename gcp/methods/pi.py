@@ -1,0 +1,44 @@
+"""Gradient of power iteration with deflation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gcp.methods.table import register_method
+from gcp.options import option
+from gcp.spectral.options import SpectralOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gcp.spectral.loewner import Spectrum
+
+
+@dataclass(frozen=True)
+class PowerIterationOptions(SpectralOptions):
+    """Options of `pi`."""
+
+    iterations: int = option(19, "K: the backward is that of K + 1 unrolled power steps", minimum=1)
+
+
+def pi(spectrum: Spectrum, options: PowerIterationOptions) -> Tensor:
+    """L of power iteration with the deflation M - M v v^T, in closed form (arXiv 1906.09023).
+
+    For lam_i the larger, L = f(lam_i) D_K - f(lam_j) D_{K-1} with D_k = (1/lam_i) sum_{l=0..k} x^l, x = lam_j/lam_i,
+    which without cancellation is (1 - x^K) f[lam_i, lam_j] + x^K f(lam_i)/lam_i. Where f(0) is not 0, f stands for
+    f - f(0): the identity that f(0) multiplies has no eigenvectors to iterate for.
+    """
+    larger = spectrum.larger
+    power = spectrum.ratio_power(options.iterations)
+    exact = (1 - power) * spectrum.divided_differences()
+    return spectrum.with_limits(exact + power * spectrum.value_above_null(larger) / larger)
+
+
+register_method(
+    "pi",
+    options=PowerIterationOptions,
+    kernel=pi,
+    summary="gradient of power iteration with deflation",
+    source="Wang et al., NeurIPS 2019 (arXiv 1906.09023)",
+)

@@ -1,0 +1,40 @@
+"""1/(lam_i - lam_j) as a Taylor polynomial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gcp.methods.table import register_method
+from gcp.options import option
+from gcp.spectral.options import SpectralOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gcp.spectral.loewner import Spectrum
+
+
+@dataclass(frozen=True)
+class TaylorOptions(SpectralOptions):
+    """Options of `taylor`."""
+
+    degree: int = option(100, "degree of the Taylor polynomial of 1/(1 - x)", minimum=1)
+
+
+def taylor(spectrum: Spectrum, options: TaylorOptions) -> Tensor:
+    """L = (1 - x^(degree+1)) f[lam_i, lam_j], x = smaller/larger of the pair (arXiv 2104.03821).
+
+    Equal to (f(lam_i) - f(lam_j)) D with D = (1/larger) sum_{l=0..degree} x^l in place of 1/(lam_i - lam_j).
+    """
+    weight = 1 - spectrum.ratio_power(options.degree + 1)
+    return spectrum.with_limits(weight * spectrum.divided_differences())
+
+
+register_method(
+    "taylor",
+    options=TaylorOptions,
+    kernel=taylor,
+    summary="1/(lam_i - lam_j) as a Taylor polynomial of the ratio of eigenvalues",
+    source="Wang et al., TPAMI 2021 (arXiv 2104.03821)",
+)

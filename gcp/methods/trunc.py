@@ -1,0 +1,42 @@
+"""The textbook gradient with its quotient clipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gcp.methods.table import register_method
+from gcp.options import option
+from gcp.spectral.options import SpectralOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gcp.spectral.loewner import Spectrum
+
+
+@dataclass(frozen=True)
+class TruncOptions(SpectralOptions):
+    """Options of `trunc`."""
+
+    scale_free = False
+
+    limit: float = option(1e10, "largest |1/(lam_i - lam_j)|, in units of 1/eigenvalue", above=0)
+
+
+def trunc(spectrum: Spectrum, options: TruncOptions) -> Tensor:
+    """L = (f(lam_i) - f(lam_j)) * clip(1/(lam_i - lam_j), -limit, limit) (arXiv 2105.02498).
+
+    The limit is absolute, as published: unlike the other kernels this one does not scale with the covariance.
+    """
+    quotient = (1 / spectrum.gap).clamp(-options.limit, options.limit)
+    return spectrum.with_limits(spectrum.value_gap() * quotient)
+
+
+register_method(
+    "trunc",
+    options=TruncOptions,
+    kernel=trunc,
+    summary="1/(lam_i - lam_j) clipped to an absolute limit",
+    source="Song et al., ICCV 2021 (arXiv 2105.02498)",
+)

@@ -1,0 +1,59 @@
+"""What pooling layers share whose result is a symmetric matrix of the channels."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from gcp.features import check_channels
+from gcp.methods import CovarianceOptions, MethodInfo
+from gcp.pooling.triangle import Vectorisation
+
+
+class MatrixPooling(nn.Module, ABC):
+    """A matrix of the features, as a vector: (B, C, H, W) to (B, out_features), in the dtype of the features.
+
+    Args:
+        in_channels: C.
+        info: the method's entry in the registry.
+        options: the method's options.
+
+    Attributes:
+        gives_root: whether the matrix is the square root of the features' covariance.
+    """
+
+    gives_root: ClassVar[bool] = False
+
+    def __init__(self, in_channels: int, info: MethodInfo, options: CovarianceOptions) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.description = described(info.name, options)
+        self.vectorise = Vectorisation(in_channels, options.vectorisation)
+        self.out_features = self.vectorise.out_features
+
+    @abstractmethod
+    def matrix(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to symmetric (B, C, C)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, out_features)."""
+        check_channels(features, self.in_channels)
+        return self.vector(self.matrix(features)).to(features.dtype)
+
+    def vector(self, matrix: Tensor) -> Tensor:
+        """(B, C, C) to (B, out_features)."""
+        vector: Tensor = self.vectorise(matrix)
+        return vector
+
+    def extra_repr(self) -> str:
+        """Method and options."""
+        return self.description
+
+
+def described(name: str, options: object) -> str:
+    """ "name, option=value, ..." for ``extra_repr``; ``options`` is a dataclass."""
+    values = dataclasses.asdict(options)  # type: ignore[call-overload]
+    return ", ".join([name, *(f"{option}={value}" for option, value in values.items())])

@@ -1,0 +1,46 @@
+"""Global covariance pooling."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from torch import Tensor
+
+from gcp.covariance import covariance_root, spectral_method
+from gcp.methods import KernelOptions, MethodInfo, SpectralOptions
+from gcp.pooling.base import MatrixPooling
+from gcp.spectral.maps import SpectralMap
+from gcp.spectral.method import SpectralMethod
+
+
+class CovariancePooling(MatrixPooling):
+    """The square root of the covariance as a vector: (B, C, H, W) to (B, out_features) (arXiv 1703.08050).
+
+    Raises, when called, ShapeError for a map of one position or of another number of channels, and NonFiniteError for
+    NaN or infinity.
+    """
+
+    gives_root = True
+
+    def __init__(self, in_channels: int, info: MethodInfo, options: SpectralOptions) -> None:
+        super().__init__(in_channels, info, options)
+        options.check_channels(in_channels)
+        self.method = spectral_method(info, **matrix_options(options))
+
+    def matrix(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, C)."""
+        return covariance_root(features, self.method)
+
+
+def matrix_options(options: SpectralOptions) -> dict[str, Any]:
+    """The options that decide the matrix, all but its vectorisation."""
+    values = dataclasses.asdict(options)
+    del values["vectorisation"]
+    return values
+
+
+def function_method(options: KernelOptions, function: SpectralMap) -> SpectralMethod:
+    """The spectral method ``options.kernel`` with a function of the pooling's own."""
+    shared = {name: getattr(options, name) for name in ("precision", "path", "nonfinite")}
+    return spectral_method(options.kernel, function, **shared)

@@ -1,0 +1,33 @@
+"""What rounding leaves where exact numbers would be 0: the one home of every floor below which a value counts as 0."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def mean_rounding(mean: Tensor) -> Tensor:
+    """What the rounding of a mean over positions (B, C, 1) may add to every position, as a length over C: (B, 1).
+
+    The mean is off by a few units in its last place.
+    """
+    size: Tensor = torch.linalg.vector_norm(mean, dim=-2)
+    return 8 * torch.finfo(mean.dtype).eps * size
+
+
+def rounding_floor(descending: Tensor, channels: int, positions: int) -> Tensor:
+    """Rounding of a decomposition, (B, 1): relative to each matrix's own largest value, so that scale is no matter."""
+    largest = descending[..., :1].abs()
+    return torch.finfo(descending.dtype).eps * max(channels, positions) * largest
+
+
+def null_floor(eigenvalues: Tensor, eps: float) -> Tensor:
+    """Magnitude up to which an eigenvalue may be the rounding of a null one, (B, 1), from all of them (B, n).
+
+    n eps |lam|_max covers sums of products, which are made in float32 at least, and storing them; storing in half
+    precision changes each entry by eps, the matrix by eps |P|_F at most.
+    """
+    largest = eigenvalues.abs().amax(-1, keepdim=True)
+    summed = eigenvalues.shape[-1] * min(eps, torch.finfo(torch.float32).eps) * largest
+    relative = eigenvalues / torch.where(largest == 0, 1, largest)
+    return summed.maximum(eps * largest * torch.linalg.vector_norm(relative, dim=-1, keepdim=True))

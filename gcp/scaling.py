@@ -1,0 +1,60 @@
+"""Units in which numbers, their squares and their products stay within the range of their type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def safe_unit(magnitude: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A power of two to divide numbers by whose products would leave the type's range; elementwise.
+
+    The one below ``magnitude``, or 1 where that is moderate, 0 or not finite. Dividing by it changes no digit.
+
+    Args:
+        magnitude: the size of the numbers, without history.
+        dtype: the type whose range counts; none: that of ``magnitude``.
+    """
+    limit = _largest_exponent(magnitude.dtype)
+    moderate = 2.0 ** (_largest_exponent(dtype or magnitude.dtype) // 8)  # fourth powers are well within the range
+    extreme = ((magnitude > moderate) | (magnitude < 1 / moderate)) & (magnitude > 0) & magnitude.isfinite()
+    return torch.where(extreme, magnitude, 1).log2().floor().clamp(-limit, limit).exp2()
+
+
+def _largest_exponent(dtype: torch.dtype) -> int:
+    return math.floor(math.log2(torch.finfo(dtype).max)) - 1
+
+
+def largest_entry(tensor: Tensor) -> Tensor:
+    """max |t| over the last two dimensions, (..., 1, 1)."""
+    size: Tensor = torch.linalg.vector_norm(tensor, torch.inf, dim=(-2, -1), keepdim=True)
+    return size
+
+
+def narrowed(gradient: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | float]:
+    """``gradient`` (B, C, C) as a product of a tensor in ``dtype``, whose range may be narrower, and (B, 1, 1)."""
+    if torch.finfo(gradient.dtype).max <= torch.finfo(dtype).max:
+        return gradient.to(dtype), 1.0
+    unit = safe_unit(largest_entry(gradient), dtype)
+    return (gradient / unit).to(dtype), unit
+
+
+def in_safe_units(
+    function: Callable[[Tensor], Tensor],
+    flat: Tensor,
+    degree: float | Tensor = 1.0,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """``function(flat)`` of a function that scales with its argument, in units in which products are in range.
+
+    Args:
+        function: from (B, C, N) to (B, n, n), with f(s x) = s^degree f(x) for s > 0.
+        flat: (B, C, N).
+        degree: a number, or a scalar tensor, which gets its gradient.
+        dtype: the type the function computes in; none: that of ``flat``.
+    """
+    unit = safe_unit(largest_entry(flat.detach()), dtype)
+    return function(flat / unit) * unit**degree

@@ -1,0 +1,167 @@
+"""What every kernel starts from, the spectrum, and what becomes of it, the Loewner matrix.
+
+With dL/dP = U (L o (U^T sym(G) U)) U^T (Daleckii-Krein theorem), methods differ in L alone: L(lam_i, lam_j) stands in
+for the divided differences of f.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gcp.rounding import rounding_floor
+from gcp.spectral.maps.base import SpectralMap
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues of a batch of symmetric matrices, as a kernel sees them.
+
+    Attributes:
+        eigenvalues: (..., n), descending (in magnitude, where the map admits negative ones); the last one stands for
+            the null space: it is 0, or the map's shift, which every eigenvalue then includes.
+        tied: (..., n, n) bool, pairs of eigenvalues that cannot be told apart; the diagonal is tied.
+        function: the map f applied to the eigenvalues.
+        channels: C, the size of the matrices.
+    """
+
+    eigenvalues: Tensor
+    tied: Tensor
+    function: SpectralMap
+    channels: int
+
+    @property
+    def rows(self) -> Tensor:
+        """lam_i as (..., n, 1)."""
+        return self.eigenvalues.unsqueeze(-1)
+
+    @property
+    def columns(self) -> Tensor:
+        """lam_j as (..., 1, n)."""
+        return self.eigenvalues.unsqueeze(-2)
+
+    @property
+    def null(self) -> Tensor:
+        """The eigenvalue of the null space, (..., 1)."""
+        return self.eigenvalues[..., -1:]
+
+    @property
+    def larger(self) -> Tensor:
+        """The one of lam_i, lam_j with the larger magnitude, (..., n, n); of a and -a, the positive one."""
+        rows, columns = self.rows, self.columns
+        if self.function.nonnegative:
+            return torch.maximum(rows, columns)
+        return torch.where(self._rows_larger, rows, columns)
+
+    @property
+    def smaller(self) -> Tensor:
+        """The other one of the pair, (..., n, n)."""
+        rows, columns = self.rows, self.columns
+        if self.function.nonnegative:
+            return torch.minimum(rows, columns)
+        return torch.where(self._rows_larger, columns, rows)
+
+    @property
+    def _rows_larger(self) -> Tensor:
+        # |lam_i| > |lam_j|, and of a and -a the positive one: a choice that does not depend on the pair's order.
+        rows, columns = self.rows, self.columns
+        return torch.where(rows.abs() == columns.abs(), rows > columns, rows.abs() > columns.abs())
+
+    @property
+    def gap(self) -> Tensor:
+        """lam_i - lam_j, (..., n, n)."""
+        return self.rows - self.columns
+
+    def ratio_power(self, exponent: int) -> Tensor:
+        """x^exponent with x = smaller/larger, (..., n, n); precise for x near 1, NaN where both are 0."""
+        rows, columns = self.rows, self.columns
+        if self.function.nonnegative:
+            return self.gap.abs_().div_(self.larger).neg_().log1p_().mul_(exponent).exp_()
+        apart = (rows.abs() - columns.abs()).abs() / self.larger.abs()
+        power = (exponent * torch.log1p(-apart)).exp()
+        return torch.where((rows < 0) ^ (columns < 0), (-1) ** exponent * power, power)
+
+    def value_above_null(self, eigenvalues: Tensor) -> Tensor:
+        """f(lam) - f(null), elementwise on ``eigenvalues`` (..., n) or (..., n, n); f(lam) where f(0) is infinite.
+
+        f(P) = f(null) I + U diag(f(lam) - f(null)) U^T, and the identity has no eigenvectors to differentiate.
+        """
+        value = self.function.value(eigenvalues)
+        if self.function.vanishes_at_zero or not self.function.finite_at_zero:
+            return value
+        base = self.function.value(self.null)
+        return value - (base if eigenvalues.dim() == base.dim() else base.unsqueeze(-1))
+
+    def divided_differences(self) -> Tensor:
+        """f[lam_i, lam_j] without cancellation, (..., n, n)."""
+        return self.function.divided_difference(self.rows, self.columns)
+
+    def value_gap(self) -> Tensor:
+        """f(lam_i) - f(lam_j), (..., n, n)."""
+        value = self.function.value(self.eigenvalues)
+        return value.unsqueeze(-1) - value.unsqueeze(-2)
+
+    def with_limits(self, matrix: Tensor) -> Tensor:
+        """``matrix`` with the limits where a quotient has none: f'(lam) between ties, 0 where f'(0) is not finite.
+
+        Ties share one eigenspace, whose basis the decomposition chose at will; a constant L on it keeps the gradient
+        independent of that choice. A null space is an eigenspace too: where f is smooth at 0, f'(0) is its exact
+        limit, and where f' is infinite there is none, so nothing flows.
+        """
+        slopes = self.function.derivative(self.eigenvalues) / 2
+        slopes = torch.where(slopes.isfinite(), slopes, 0)
+        return torch.where(self.tied, slopes.unsqueeze(-1) + slopes.unsqueeze(-2), matrix)
+
+
+def spectrum(eigenvalues: Tensor, channels: int, positions: int, function: SpectralMap, squared: bool) -> Spectrum:
+    """What a kernel needs to know: ``eigenvalues`` (B, n), with the null space appended, and shifted."""
+    padded = torch.nn.functional.pad(eigenvalues, (0, 1))
+    resolved = padded if squared else padded.sqrt()  # what the decomposition resolves to its floor
+    gap = (resolved.unsqueeze(-1) - resolved.unsqueeze(-2)).abs_()
+    tied = gap <= rounding_floor(resolved, channels, positions).unsqueeze(-1)
+    return Spectrum(shifted(eigenvalues, channels, function), tied, function, channels)
+
+
+def shifted(eigenvalues: Tensor, channels: int, function: SpectralMap) -> Tensor:
+    """What f is applied to, (B, n + 1): ``eigenvalues`` (B, n) and the null space's 0, all moved by the map's shift."""
+    padded = torch.nn.functional.pad(eigenvalues, (0, 1))
+    shift = function.shift(eigenvalues, channels)
+    return padded if shift is None else padded + shift
+
+
+class Loewner(NamedTuple):
+    """A method's kernel.
+
+    Attributes:
+        matrix: L, (..., n, n), symmetric; its last column is L(lam_i, 0).
+        trace: (..., n) weights t with which c = sum_i t_i A_ii multiplies the identity in dL/dP, or None; the last one
+            is for the null space.
+    """
+
+    matrix: Tensor
+    trace: Tensor | None = None
+
+    def with_shift(self, slopes: Tensor, eps: float, channels: int) -> Loewner:
+        """The kernel for P, of this one for M = P + s I with s = eps tr(P)/C.
+
+        dL/ds is the trace of dL/dM = U (L o A) U^T + c I, so dL/dP = dL/dM + (eps/C) (sum_i L_ii A_ii + C c) I.
+
+        Args:
+            slopes: L_ii, (..., n).
+            eps: the relative shift.
+            channels: C.
+        """
+        trace = slopes * (eps / channels)
+        if self.trace is not None:
+            trace = trace + (1 + eps) * self.trace
+        return Loewner(self.matrix, trace)
+
+    def trace_coefficient(self, A: Tensor, G: Tensor) -> Tensor:
+        """c of `trace`, (...), from A = U^T sym(G) U (..., n, n) and G (..., C, C), whose rest is the null space's."""
+        assert self.trace is not None
+        diagonal = A.diagonal(dim1=-2, dim2=-1)
+        rest = G.diagonal(dim1=-2, dim2=-1).sum(-1) - diagonal.sum(-1)
+        return (self.trace[..., :-1] * diagonal).sum(-1) + self.trace[..., -1] * rest

@@ -1,0 +1,122 @@
+"""Functions with a closed form: the square root, which covariance pooling is about; its inverse, which whitens; the
+logarithm, the log-Euclidean view of covariances; and the decaying exponential, the heat kernel of a Laplacian.
+"""
+
+from dataclasses import dataclass
+from math import inf
+
+import torch
+from torch import Tensor
+
+from gcp.spectral.maps.base import RegularisedMap, SpectralMap
+
+
+@dataclass(frozen=True)
+class SquareRoot(RegularisedMap):
+    """f(lam) = sqrt(lam)."""
+
+    name = "sqrt"
+    twice_differentiable = True
+
+    @property
+    def at_zero(self) -> float:
+        """0."""
+        return 0.0
+
+    @property
+    def pure_degree(self) -> float:
+        """1/2."""
+        return 0.5
+
+    def value(self, eigenvalues: Tensor) -> Tensor:
+        """sqrt(lam)."""
+        return eigenvalues.sqrt()
+
+    def derivative(self, eigenvalues: Tensor) -> Tensor:
+        """1/(2 sqrt(lam)); infinite at 0."""
+        return 0.5 / eigenvalues.sqrt()
+
+    def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
+        """1/(sqrt(a) + sqrt(b)); infinite where both are 0."""
+        return 1 / (a.sqrt() + b.sqrt())
+
+
+@dataclass(frozen=True)
+class InverseSquareRoot(RegularisedMap):
+    """f(lam) = 1/sqrt(lam); without eps only for matrices of full rank."""
+
+    name = "inverse_sqrt"
+
+    @property
+    def at_zero(self) -> float:
+        """Infinite."""
+        return inf
+
+    @property
+    def pure_degree(self) -> float:
+        """-1/2."""
+        return -0.5
+
+    def value(self, eigenvalues: Tensor) -> Tensor:
+        """1/sqrt(lam)."""
+        return eigenvalues.rsqrt()
+
+    def derivative(self, eigenvalues: Tensor) -> Tensor:
+        """-1/(2 lam sqrt(lam))."""
+        return -0.5 / (eigenvalues * eigenvalues.sqrt())
+
+    def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
+        """-1/(sqrt(a) sqrt(b) (sqrt(a) + sqrt(b)))."""
+        root_a, root_b = a.sqrt(), b.sqrt()
+        return -1 / (root_a * root_b * (root_a + root_b))
+
+
+@dataclass(frozen=True)
+class Log(RegularisedMap):
+    """f(lam) = log(lam); without eps only for matrices of full rank."""
+
+    name = "log"
+
+    @property
+    def at_zero(self) -> float:
+        """Minus infinity."""
+        return -inf
+
+    def value(self, eigenvalues: Tensor) -> Tensor:
+        """log(lam)."""
+        return eigenvalues.log()
+
+    def derivative(self, eigenvalues: Tensor) -> Tensor:
+        """1/lam."""
+        return 1 / eigenvalues
+
+    def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
+        """log1p(h)/h/smaller with h = (larger - smaller)/smaller."""
+        smaller = torch.minimum(a, b)
+        h = (a - b).abs() / smaller
+        return torch.where(h == 0, 1, h.log1p() / h) / smaller
+
+
+@dataclass(frozen=True)
+class ExpNeg(SpectralMap):
+    """f(lam) = exp(-lam), for any symmetric matrix; smooth everywhere, so it takes no eps."""
+
+    name = "exp_neg"
+
+    @property
+    def at_zero(self) -> float:
+        """1."""
+        return 1.0
+
+    def value(self, eigenvalues: Tensor) -> Tensor:
+        """exp(-lam)."""
+        return (-eigenvalues).exp()
+
+    def derivative(self, eigenvalues: Tensor) -> Tensor:
+        """-exp(-lam)."""
+        return -(-eigenvalues).exp()
+
+    def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
+        """exp(-smaller) expm1(-h)/h with h = larger - smaller; the larger of the two values stands in front."""
+        h = (a - b).abs()
+        return (-torch.minimum(a, b)).exp() * torch.where(h == 0, -1, torch.expm1(-h) / h)

@@ -1,0 +1,52 @@
+"""Options of covariances and of their spectral functions, free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gcp.options import Options, option
+
+
+@dataclass(frozen=True)
+class CovarianceOptions(Options):
+    """Options every pooling has that computes a symmetric matrix."""
+
+    vectorisation: str = option(
+        "upper",
+        "the matrix as a vector: upper, its upper triangle; isometric, with sqrt(2) off the diagonal, so that inner "
+        "products are the matrices'; full, all entries",
+        choices=("upper", "isometric", "full"),
+    )
+
+
+@dataclass(frozen=True)
+class SpectralOptions(CovarianceOptions):
+    """Options every spectral method has.
+
+    Attributes:
+        scale_free: whether the kernel weighs pairs of eigenvalues by their ratio alone.
+    """
+
+    scale_free: ClassVar[bool] = True
+
+    precision: str = option(
+        "mixed",
+        "mixed: decompose in float64, multiply in the input's type, float32 at least; float64; float32: SVD of the "
+        "centred features",
+        choices=("mixed", "float64", "float32"),
+    )
+    path: str = option(
+        "auto",
+        "what is decomposed: gram, the positions x positions matrix; dense, the covariance; auto, the smaller of the "
+        "two; with precision=float32 always the features themselves",
+        choices=("auto", "gram", "dense"),
+    )
+    nonfinite: str = option(
+        "raise",
+        "a sample with NaN or infinity: raise an error that names it; or zero, for output and gradient, and count it",
+        choices=("raise", "zero"),
+    )
+
+    def check_channels(self, channels: int) -> None:
+        """Raise OptionError if these options cannot serve covariances of ``channels`` channels."""
