@@ -208,7 +208,7 @@ def test_a_model_that_takes_one_size_only():
         ("resnet18", {"last_strid": 1}, OptionError, r"did you mean 'last_stride'"),
         ("resnet18", {"last_stride": 3}, OptionError, r"last_stride must be one of 1, 2"),
         ("resnet18", {"weights": "IMAGENET1K_V7"}, WeightsError, r"torchvision has IMAGENET1K_V1, DEFAULT, or"),
-        ("alexnet", {"weights": "DEFAULT"}, OptionError, r"has no option 'weights'"),
+        ("alexnet", {"weights": "DEFAULT"}, WeightsError, r"alexnet has no weights 'DEFAULT'"),
         ("tiny", {"width": 0}, OptionError, r"width must be at least 4"),
         ("resnet18", {"frozen": 9}, OptionError, r"frozen must be at most 8"),
         ("tiny", {"frozen": -1}, OptionError, r"frozen must be at least 0"),
