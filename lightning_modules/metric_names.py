@@ -33,6 +33,7 @@ FINAL_TEST_ACCURACY = of(TEST_FINAL, ACCURACY)
 FINAL_VAL_ACCURACY = f"final/{VAL_ACCURACY}"
 BEST_VAL_ACCURACY = f"best/{VAL_ACCURACY}"
 BEST_EPOCH = "best/epoch"
+SWA_EPOCHS = "swa/epochs"
 STOPPED_EPOCH = "early_stopping/epoch"
 STOPPED_REASON = "early_stopping/reason"
 

@@ -26,6 +26,7 @@ OUTPUTS = Path("outputs")
 # Sections an override may not contradict: the network, and when training goes on also what the optimizer's state holds.
 NETWORK = ("method", "backbone", "data.name")
 TRAINING = ("optimizer", "schedule", "training", "seed")
+AVERAGED = "callbacks.swa"  # likewise, for a run that has it: the weights of its checkpoints may be averaged ones
 # Sections that are the new run's own.
 OWN = (
     "mode",
@@ -284,6 +285,8 @@ def _bound(
 ) -> list[str]:
     """Names of options that must be the checkpoint's: of those the user set, and of what a new schedule brings."""
     guards = NETWORK + TRAINING if training else NETWORK
+    if training and _at(stored, f"{AVERAGED}.enabled"):
+        guards += (AVERAGED,)
     names = [name for name in explicit if _is_in(name, guards)]
     if not renewed:
         return names

@@ -1,6 +1,8 @@
-"""An exponential moving average of the weights, which is what is validated, tested and kept."""
+"""Averages of the weights, which are what is validated, tested and kept."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import WeightAveraging
@@ -9,20 +11,22 @@ from torch import Tensor
 from lightning_modules.classifier import Classifier
 from lightning_modules.switching import set_method
 
+Weight = Callable[[int], float]
 
-class Averaging(WeightAveraging):
-    """torch's AveragedModel through Lightning: updated after each optimizer step, validated, and left in the module.
+
+class AveragedWeights(WeightAveraging):
+    """torch's AveragedModel through Lightning: validated, and left in the module after training.
 
     Checkpoints hold the averaged weights as ``state_dict``, and beside them those that training goes on with. Batch
     normalisation's running statistics are averaged too; integers, such as hashes and counts, are taken over.
 
     Args:
-        decay: share of the average that stays at each step, in (0, 1).
+        share: the weight of the present network in the average, given how many the average has of already.
     """
 
-    def __init__(self, decay: float) -> None:
+    def __init__(self, share: Weight) -> None:
         def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
-            return averaged.lerp(current, 1 - decay) if averaged.is_floating_point() else current
+            return averaged.lerp(current, share(int(steps))) if averaged.is_floating_point() else current
 
         super().__init__(avg_fn=average)
         self._swapped = False  # whether the module holds the averaged weights, during validation
@@ -53,3 +57,14 @@ class Averaging(WeightAveraging):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the averaged weights in the module, also if a resumed run had nothing left to train."""
         self._copy_average_to_current(pl_module)
+
+
+class Averaging(AveragedWeights):
+    """An exponential moving average, updated after each optimizer step.
+
+    Args:
+        decay: share of the average that stays at each step, in (0, 1).
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(lambda steps: 1 - decay)

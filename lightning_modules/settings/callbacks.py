@@ -65,6 +65,22 @@ class SwitchedOptions(Options):
 
 
 @dataclass(frozen=True)
+class SWAOptions(Options):
+    """Options of `swa`."""
+
+    from_epoch: int | None = option(
+        None, "first epoch that is averaged, counted from 1; null: after 3/4 of trainer.max_epochs", minimum=1
+    )
+    lr: float | None = option(
+        None, "learning rate of the averaged epochs, in the place of the schedule's; null: the schedule's", above=0
+    )
+    anneal_epochs: int = option(5, "epochs over which the learning rate goes there, by half a cosine", minimum=0)
+    batch_norm_batches: int = option(
+        100, "training batches after each epoch for the statistics of batch normalisation", minimum=1
+    )
+
+
+@dataclass(frozen=True)
 class EarlyStoppingOptions(Options):
     """Options of `early_stopping`."""
 
@@ -202,6 +218,12 @@ def _made(options: type[Any], values: Mapping[str, Any], prefix: str, known: lis
 _MODULE = "lightning_modules.callbacks"
 _OWN = CallbackOptions
 
+register_callback(
+    "swa",
+    SWAOptions,
+    f"{_MODULE}.swa:build",
+    "stochastic weight averaging: the mean of the last epochs' weights is validated, tested and kept",
+)  # before those that log the learning rate
 CALLBACKS.register(
     "learning_rate",
     CallbackEntry("learning_rate", _OWN, f"{_MODULE}.monitors:learning_rate", "the learning rates", watches=True),
