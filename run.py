@@ -22,24 +22,24 @@ from conf.messages import sentence
 from conf.new_directories import remove_new
 from conf.options import check
 from conf.overlays import names_set_by
-from conf.schema import GROUPS, HERE, OVERLAYS, SECTIONS, register
+from conf.schema import HERE, OVERLAYS, register
 from conf.sweeper import register_sweeper, sweep_name
 from datamodules.reading import dead_processes_named
 from gcp.errors import GCPError, OptionError
-from lightning_modules.checkpoint_names import queued_again, requeued
-from lightning_modules.distributed.ranks import is_main_process
-from lightning_modules.distributed.start import shared_start
-from lightning_modules.interruption import from_ctrl_c
-from lightning_modules.job import InterruptedRunError, job
-from lightning_modules.parent import end_with_sweep
-from lightning_modules.plugins import import_plugins
-from lightning_modules.run import Run
-from lightning_modules.storage import storage_error
-from lightning_modules.stored_choices import stored_choices
-from lightning_modules.summary import ASKED, CONFIG
-from lightning_modules.taken import refuse_taken
-from lightning_modules.threads import spin_briefly, torch_threads
-from lightning_modules.unexpected import described
+from lightning_modules.run.directory import refuse_taken, shared_start
+from lightning_modules.run.find_checkpoint import queued_again, requeued
+from lightning_modules.run.interruption import from_ctrl_c
+from lightning_modules.run.job import InterruptedRunError, job
+from lightning_modules.run.parent import end_with_sweep
+from lightning_modules.run.plugins import import_plugins
+from lightning_modules.run.ranks import is_main_process
+from lightning_modules.run.spec import Run
+from lightning_modules.run.storage import storage_error
+from lightning_modules.run.stored_choices import stored_choices
+from lightning_modules.run.summary import ASKED, CONFIG
+from lightning_modules.run.threads import spin_briefly, torch_threads
+from lightning_modules.run.unexpected import described
+from lightning_modules.settings.sections import GROUPS, SECTIONS
 
 # torch, Lightning and what stands on them are imported when a job starts: help and wrong options answer at once.
 
@@ -142,7 +142,7 @@ def run_job(config: DictConfig, hydra_config: DictConfig) -> None:
 
 def restored(run: Run, hydra_config: DictConfig) -> Run:
     """The run as the checkpoint of ``ckpt_path`` has it, with the overrides of the command line on top."""
-    from lightning_modules.restore import restore
+    from lightning_modules.run.restore import restore
 
     chosen = OverridesParser.create().parse_overrides(list(hydra_config.overrides.task))
     names = [name for override in chosen for name in _options_named(override.key_or_group, run, hydra_config)]

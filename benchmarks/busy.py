@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.environment import environment
 from benchmarks.report import table
-from lightning_modules.threads import CHOSEN_BY_USER
+from lightning_modules.run.threads import CHOSEN_BY_USER
 
 HERE = Path(__file__).resolve().parent
 SETTINGS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {

@@ -17,9 +17,9 @@ from benchmarks.environment import environment
 from benchmarks.report import table
 from conf.options import check
 from conf.schema import register
-from lightning_modules.job import job
 from lightning_modules.modes import fit
-from lightning_modules.run import Run
+from lightning_modules.run.job import job
+from lightning_modules.run.spec import Run
 from lightning_modules.settings.callbacks import CallbackOptions
 
 HERE = Path(__file__).resolve().parent

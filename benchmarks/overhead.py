@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader
 import conf
 from conf.options import check
 from conf.schema import register
-from lightning_modules.job import job
 from lightning_modules.modes import fit
-from lightning_modules.run import Run
+from lightning_modules.run.job import job
+from lightning_modules.run.spec import Run
 
 WARM_UP = 3  # steps that are not counted
 

@@ -15,8 +15,9 @@ from hydra.errors import HydraException
 
 from conf.known import find, groups, owners, words_of
 from conf.messages import unknown_name, unreadable
-from conf.schema import GROUPS, OVERLAYS, sections
+from conf.schema import OVERLAYS
 from gcp.errors import OptionError
+from lightning_modules.settings.sections import GROUPS, sections
 
 _WORD = re.compile(r"[\w./:@%+-]+", re.ASCII)  # what a list may hold without quotes
 PATHS = ("hydra.run.dir", "hydra.sweep.dir")  # Hydra's options that people set, whose values are text

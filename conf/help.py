@@ -10,12 +10,13 @@ from rich.padding import Padding
 from rich.table import Table
 
 from conf.known import Known, find, groups, inner, known_options, owners, section_options
-from conf.schema import GROUPS, HERE, OVERLAYS, SECTIONS, RunOptions
+from conf.schema import HERE, OVERLAYS
 from conf.values import shown, takes
 from gcp.errors import UnknownNameError
 from gcp.options import Options, default_of
 from gcp.registry import nearest
 from lightning_modules.settings.callbacks import CALLBACKS, SWITCH, sections_of_callbacks
+from lightning_modules.settings.sections import GROUPS, SECTIONS, RunOptions
 
 USAGE = """[bold]Global covariance pooling with differentiable spectral layers[/bold]
 

@@ -7,10 +7,11 @@ import types
 from collections.abc import Iterator
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from conf.schema import ADDED, GROUPS, HERE, MODES, OVERLAYS, SECTIONS, RunOptions, sections
+from conf.schema import HERE, OVERLAYS
 from gcp.methods import METHODS
 from gcp.options import Options
 from lightning_modules.settings.callbacks import CALLBACKS, CallbackOptions, SwitchedOptions, sections_of_callbacks
+from lightning_modules.settings.sections import ADDED, GROUPS, MODES, SECTIONS, RunOptions, sections
 
 # What people call an option, where it is not its name here.
 ALIASES = {

@@ -11,10 +11,10 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from conf.known import find, groups, owners, words_of
-from conf.schema import GROUPS, RunOptions, sections
 from conf.values import takes
 from gcp.options import option_names
 from gcp.registry import nearest
+from lightning_modules.settings.sections import GROUPS, RunOptions, sections
 
 # Hydra's launchers that are packages of their own: our name for each, and the extra that installs it.
 LAUNCHER_EXTRAS = {

@@ -8,10 +8,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from conf.messages import unknown_option
-from conf.schema import ADDED, GROUPS, SECTIONS, RunOptions, sections
 from gcp.errors import OptionError
 from gcp.options import Options, make_options, option_names
 from lightning_modules.settings.callbacks import completed
+from lightning_modules.settings.sections import ADDED, GROUPS, SECTIONS, RunOptions, sections
 
 WITHOUT_CHECKPOINT = ("fit", "report", "analyze")  # modes that need none
 

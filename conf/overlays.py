@@ -9,7 +9,7 @@ from hydra.core.default_element import GroupDefault
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from conf.schema import GROUPS
+from lightning_modules.settings.sections import GROUPS
 
 
 def names_set_by(group: str, name: str) -> list[str]:

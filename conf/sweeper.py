@@ -23,12 +23,12 @@ from conf.messages import sentence
 from conf.options import check
 from gcp.errors import GCPError, OptionError, SweepFailedError
 from gcp.options import make_options
-from lightning_modules.checkpoint_names import to_resume
-from lightning_modules.lock import holder, locked
-from lightning_modules.parent import SWEEP
+from lightning_modules.run.directory import TakenError
+from lightning_modules.run.find_checkpoint import to_resume
+from lightning_modules.run.lock import holder, locked
+from lightning_modules.run.parent import SWEEP
+from lightning_modules.run.summary import ASKED, OK, RUNNING, Summary, holds_run, read_summary
 from lightning_modules.settings.loggers import WandbOptions
-from lightning_modules.summary import ASKED, OK, RUNNING, Summary, holds_run, read_summary
-from lightning_modules.taken import TakenError
 
 SPECIAL = re.compile(r"[^\w.=+-]+")  # not in names of directories
 IN_NAME = ("method", "backbone", "dataset", "seed")  # arguments whose values are in the name of every job

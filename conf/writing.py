@@ -14,9 +14,10 @@ from pathlib import Path
 import yaml
 
 from conf.known import inner
-from conf.schema import ADDED, GROUPS, HERE, INTERPOLATED, OVERLAYS, SECTIONS, added_options
+from conf.schema import HERE, INTERPOLATED, OVERLAYS, added_options
 from gcp.options import Options, default_of, range_of
 from lightning_modules.settings.callbacks import CALLBACKS, SWITCH, sections_of_callbacks
+from lightning_modules.settings.sections import ADDED, GROUPS, SECTIONS
 
 WIDTH = 120
 

@@ -21,8 +21,7 @@ from lightning_modules.epochs import shown
 from lightning_modules.optimisation.mixing import Mixing
 from lightning_modules.optimisation.schedules import schedule
 from lightning_modules.settings.entry import Entry
-from lightning_modules.settings.optimizers import OPTIMIZERS
-from lightning_modules.settings.schedules import SCHEDULES
+from lightning_modules.settings.optimisation import OPTIMIZERS, SCHEDULES
 from lightning_modules.settings.training import TrainingOptions
 
 if TYPE_CHECKING:

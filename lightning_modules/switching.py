@@ -1,4 +1,4 @@
-"""Exchanging the pooling method of a network that has been built, and telling which one a checkpoint holds."""
+"""Exchanging the pooling method of a network that has been built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gcp.errors import OptionError
 from gcp.model import PoolingNetwork
 from gcp.pooling.factory import ReducedPooling, create_pooling
 from lightning_modules.classifier import Classifier
-from lightning_modules.settings.switch import SwitchOptions
+from lightning_modules.settings.training import SwitchOptions
 
 
 def second_method(first: Mapping[str, Any], options: SwitchOptions) -> dict[str, Any]:
@@ -63,19 +63,6 @@ def set_method(module: Classifier, method: Mapping[str, Any]) -> None:
     else:
         module.model.representation = pooling
     module.hparams["method"] = dict(method)
-
-
-def method_in(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The method of the network in a checkpoint of ours, after a switch the second one; none in others."""
-    hyperparameters = checkpoint.get(Classifier.CHECKPOINT_HYPER_PARAMS_KEY, {})
-    method = hyperparameters.get("method")
-    return None if method is None else dict(method)
-
-
-def as_saved(config: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of the network in a checkpoint: that of its run, ``config``, with the method of the moment."""
-    method = method_in(checkpoint)
-    return {**config} if method is None else {**config, "method": method, "switch": {}}
 
 
 def _pooled_channels(model: PoolingNetwork) -> int:

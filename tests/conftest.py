@@ -19,8 +19,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core each, also for the processes t
 from datamodules.datasets import DATASETS
 from gcp.backbones.registry import BACKBONES
 from gcp.methods import METHODS
+from lightning_modules.run.threads import spin_briefly
 from lightning_modules.settings.callbacks import CALLBACKS
-from lightning_modules.threads import spin_briefly
 
 spin_briefly()  # before a test loads torch
 

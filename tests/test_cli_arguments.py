@@ -8,8 +8,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from conf.arguments import readable
-from conf.schema import GROUPS, OVERLAYS, SECTIONS
+from conf.schema import OVERLAYS
 from gcp.errors import OptionError
+from lightning_modules.settings.sections import GROUPS, SECTIONS
 from tests.small import SMALL
 
 # Argument as it is typed, and as Hydra reads it.

@@ -11,7 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from lightning_modules.restore import merge
+from lightning_modules.run.merge_config import merge
 from tests.conftest import ROOT
 from tests.datamodules import fabricate
 from tests.small import SMALL

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_modules.lock import holder, locked
+from lightning_modules.run.lock import holder, locked
 from tests.conftest import ROOT
 from tests.small import SMALL
 
@@ -89,7 +89,7 @@ def test_what_was_there_before_stays(cli, tmp_path):
 
 
 HOLD = (
-    "import sys, time; from pathlib import Path; from lightning_modules.lock import locked\n"
+    "import sys, time; from pathlib import Path; from lightning_modules.run.lock import locked\n"
     "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)\n"
 )
 

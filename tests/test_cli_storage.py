@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lightning_modules.loggers.csv import DAMAGED, _ContinuingWriter, read_rows
-from lightning_modules.storage import StorageError, storage_error, write_whole
+from lightning_modules.run.storage import StorageError, storage_error, write_whole
 from tests.small import SMALL
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_modules.checkpoint_names import to_resume
+from lightning_modules.run.find_checkpoint import to_resume
 from tests.conftest import ROOT
 from tests.small import SMALL
 

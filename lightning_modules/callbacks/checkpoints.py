@@ -10,10 +10,10 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from lightning_modules.callbacks.stopping import step_is_whole
-from lightning_modules.checkpoint_names import BEST, STAGES
-from lightning_modules.distributed.ranks import is_main_process
-from lightning_modules.interruption import Interrupted
-from lightning_modules.run import Run
+from lightning_modules.run.checkpoint_names import BEST, CONFIG_KEY, PREPROCESSING_KEY, STAGES
+from lightning_modules.run.interruption import Interrupted
+from lightning_modules.run.ranks import is_main_process
+from lightning_modules.run.spec import Run
 from lightning_modules.settings.callbacks import CallbackOptions
 
 
@@ -105,9 +105,6 @@ class ConfigInCheckpoint(Callback):
         preprocessing: `Preprocessing.plain` of the dataset, with which ``mode=predict`` reads pictures; none: unknown.
     """
 
-    KEY = "config"
-    PREPROCESSING = "preprocessing"
-
     def __init__(self, run: Run, preprocessing: dict[str, Any] | None = None) -> None:
         self.run = run
         self.preprocessing = preprocessing
@@ -116,7 +113,7 @@ class ConfigInCheckpoint(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add them."""
-        checkpoint[self.KEY] = self.run.config
+        checkpoint[CONFIG_KEY] = self.run.config
         if self.run.stages is not None:
             checkpoint[STAGES] = {"config": self.run.stages, "stage": self.run.stage}
-        checkpoint[self.PREPROCESSING] = self.preprocessing
+        checkpoint[PREPROCESSING_KEY] = self.preprocessing

@@ -16,7 +16,7 @@ from lightning_modules import metric_names as names
 from lightning_modules.classifier import Classifier
 from lightning_modules.loggers.media import log_picture
 from lightning_modules.plots.confusion import confusion_figure
-from lightning_modules.run import Run
+from lightning_modules.run.spec import Run
 from lightning_modules.settings.callbacks import CallbackOptions
 
 

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 
 from lightning_modules import metric_names as names
 from lightning_modules.epochs import shown
-from lightning_modules.run import Run
+from lightning_modules.run.spec import Run
 from lightning_modules.settings.callbacks import EarlyStoppingOptions, better, own_options
 
 

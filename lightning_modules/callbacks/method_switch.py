@@ -17,7 +17,7 @@ from gcp.errors import OptionError
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.gathering import gathered
 from lightning_modules.epochs import shown
-from lightning_modules.settings.switch import SwitchOptions
+from lightning_modules.settings.training import SwitchOptions
 from lightning_modules.switching import new_pooling, pooling_of, second_method, set_method
 
 SAMPLES = 8  # images of a batch whose condition number is measured

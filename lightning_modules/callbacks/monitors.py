@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pytorch_lightning.callbacks import DeviceStatsMonitor, LearningRateMonitor, ThroughputMonitor
 
 from gcp.errors import MissingDependencyError
-from lightning_modules.run import Run
+from lightning_modules.run.spec import Run
 from lightning_modules.settings.callbacks import CallbackOptions, DeviceStatsOptions, ThroughputOptions
 
 

@@ -12,10 +12,10 @@ from pytorch_lightning.loops import _Loop
 from torch import Tensor
 from torchmetrics import Metric
 
-from lightning_modules.checkpoint_names import RESUME
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.gathering import gathered
 from lightning_modules.loggers.csv import MetricsCSV
+from lightning_modules.run.checkpoint_names import RESUME
 
 
 class Resume(Callback):

@@ -14,10 +14,10 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
-from lightning_modules.checkpoint_names import REQUEUED
 from lightning_modules.distributed.gathering import gathered
 from lightning_modules.epochs import shown
-from lightning_modules.interruption import SIGNALS
+from lightning_modules.run.checkpoint_names import REQUEUED
+from lightning_modules.run.interruption import SIGNALS
 
 
 class StopTogether(Callback):

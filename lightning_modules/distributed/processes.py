@@ -19,8 +19,8 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from gcp.errors import GCPError
-from lightning_modules.interruption import Interrupted
-from lightning_modules.run import Run
+from lightning_modules.run.interruption import Interrupted
+from lightning_modules.run.spec import Run
 
 PATIENCE = 20.0  # seconds the main process has to end by itself when another one has failed
 LOOK = 0.2  # seconds between two looks at them

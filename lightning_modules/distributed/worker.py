@@ -16,10 +16,10 @@ from typing import TextIO
 
 from datamodules.reading import dead_processes_named
 from gcp.errors import GCPError
-from lightning_modules.interruption import SIGNALS, Interrupted
-from lightning_modules.plugins import import_plugins
-from lightning_modules.run import Run
-from lightning_modules.summary import Summary
+from lightning_modules.run.interruption import SIGNALS, Interrupted
+from lightning_modules.run.plugins import import_plugins
+from lightning_modules.run.spec import Run
+from lightning_modules.run.summary import Summary
 
 
 def main() -> None:

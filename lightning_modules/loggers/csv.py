@@ -16,9 +16,9 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from lightning_modules.epochs import CountedFromOne
-from lightning_modules.run import Run
+from lightning_modules.run.spec import Run
+from lightning_modules.run.storage import storage_error, write_whole
 from lightning_modules.settings.loggers import CSVOptions
-from lightning_modules.storage import storage_error, write_whole
 
 STEP = "step"
 FIRST_ROW = 2  # line of the file, below the names

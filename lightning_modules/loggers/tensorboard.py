@@ -8,7 +8,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from gcp.errors import MissingDependencyError
 from lightning_modules.epochs import CountedFromOne
-from lightning_modules.run import Run
+from lightning_modules.run.spec import Run
 from lightning_modules.settings.loggers import TensorBoardOptions
 
 FOLDER = "tensorboard"

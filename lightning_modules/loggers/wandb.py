@@ -17,7 +17,8 @@ from gcp.errors import OptionError
 from lightning_modules import metric_names as names
 from lightning_modules.epochs import CountedFromOne
 from lightning_modules.loggers.media import STEP
-from lightning_modules.run import Run
+from lightning_modules.run.job import AT_END
+from lightning_modules.run.spec import Run
 from lightning_modules.settings.loggers import WandbOptions
 
 ID = "wandb.id"  # file of a run directory: the run of W&B that training writes into, also after it was resumed
@@ -31,10 +32,11 @@ def build(run: Run, options: WandbOptions) -> Metrics:
     """A logger on a run of W&B that is started here, so that it can fall back to offline.
 
     The resolved configuration is logged once, as the run's config. Training that is resumed in its own directory goes
-    on in its run of W&B; offline, ``wandb sync`` joins the parts. Close it with `close`.
+    on in its run of W&B; offline, ``wandb sync`` joins the parts. It is closed when the job ends.
     """
     if rank_zero_only.rank != 0:
         return Metrics(mode="disabled")
+    AT_END.append(close)
     return Metrics(experiment=_start(run, options))
 
 

@@ -17,9 +17,9 @@ from lightning_modules.analysis.part import Part
 from lightning_modules.analysis.smoothness import METHODS, smoothness
 from lightning_modules.analysis.timing import SIDES, timing
 from lightning_modules.modes.building import build_data
-from lightning_modules.run import Run
-from lightning_modules.settings.analysis import PARTS, AnalysisOptions
-from lightning_modules.summary import Summary
+from lightning_modules.run.spec import Run
+from lightning_modules.run.summary import Summary
+from lightning_modules.settings.modes import PARTS, AnalysisOptions
 
 INDEX = "index.md"
 

@@ -28,20 +28,18 @@ from gcp.errors import CheckpointError, DataError, OptionError, PluginError
 from gcp.options import make_options
 from gcp.registry import resolve
 from lightning_modules.callbacks.averaging import Averaging
-from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint
 from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.callbacks.progress import Bars
-from lightning_modules.checkpoint_files import AtomicCheckpointIO
 from lightning_modules.classifier import Classifier
-from lightning_modules.distributed.machines import check_machines
-from lightning_modules.distributed.ranks import is_main_process, under_slurm
-from lightning_modules.restore import read
-from lightning_modules.run import Run
+from lightning_modules.run.checkpoint_names import PREPROCESSING_KEY
+from lightning_modules.run.ranks import check_machines, is_main_process, under_slurm
+from lightning_modules.run.read_checkpoint import method_in, read
+from lightning_modules.run.spec import Run
+from lightning_modules.run.write_checkpoint import AtomicCheckpointIO
 from lightning_modules.settings.callbacks import CALLBACKS, CallbackOptions, options_of_callback, own_options
 from lightning_modules.settings.loggers import LOGGERS
-from lightning_modules.settings.switch import SwitchOptions
-from lightning_modules.settings.training import TrainingOptions
-from lightning_modules.switching import method_in, set_method
+from lightning_modules.settings.training import SwitchOptions, TrainingOptions
+from lightning_modules.switching import set_method
 
 SHOWN = 10  # files that are named one by one
 PROCESSES_PER_CORE = 4  # beyond it nothing moves
@@ -93,7 +91,7 @@ def trained_classifier(run: Run, checkpoint: dict[str, Any]) -> Classifier:
 
 def stored_preprocessing(checkpoint: dict[str, Any]) -> Preprocessing | None:
     """What the network's images looked like, if the checkpoint says."""
-    plain = checkpoint.get(ConfigInCheckpoint.PREPROCESSING)
+    plain = checkpoint.get(PREPROCESSING_KEY)
     return None if plain is None else Preprocessing(**plain)
 
 

@@ -16,10 +16,10 @@ from gcp.options import make_options
 from lightning_modules.exporting import onnx, program
 from lightning_modules.modes.building import count_parameters, stored_preprocessing, trained_classifier
 from lightning_modules.modes.table import show_rows
-from lightning_modules.restore import read
-from lightning_modules.run import Run
-from lightning_modules.settings.export import ExportOptions
-from lightning_modules.summary import Summary
+from lightning_modules.run.read_checkpoint import read
+from lightning_modules.run.spec import Run
+from lightning_modules.run.summary import Summary
+from lightning_modules.settings.modes import ExportOptions
 
 FORMATS = {"torch": program, "onnx": onnx}
 INPUT_FILE = "input.json"  # size and normalisation of the images, names of the classes

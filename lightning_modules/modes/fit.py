@@ -21,7 +21,6 @@ from lightning_modules.callbacks.stopping import StopTogether
 from lightning_modules.callbacks.throughput import Throughput
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.processes import processes
-from lightning_modules.interruption import SIGNALS
 from lightning_modules.modes.building import (
     build_averaging,
     build_callbacks,
@@ -36,10 +35,11 @@ from lightning_modules.modes.building import (
 )
 from lightning_modules.modes.stages import second_stage
 from lightning_modules.modes.table import show
-from lightning_modules.modes.testing import RESULTS, test_network
-from lightning_modules.restore import read
-from lightning_modules.run import Run
-from lightning_modules.summary import Summary
+from lightning_modules.modes.test import RESULTS, test_network
+from lightning_modules.run.interruption import SIGNALS
+from lightning_modules.run.read_checkpoint import read
+from lightning_modules.run.spec import Run
+from lightning_modules.run.summary import Summary
 
 
 def run(run: Run, summary: Summary, observers: Sequence[Callback] = ()) -> None:

@@ -17,9 +17,9 @@ from lightning_modules.modes.building import (
     trained_classifier,
 )
 from lightning_modules.modes.table import show_rows
-from lightning_modules.restore import read
-from lightning_modules.run import Run
-from lightning_modules.summary import Summary
+from lightning_modules.run.read_checkpoint import read
+from lightning_modules.run.spec import Run
+from lightning_modules.run.summary import Summary
 
 FILE = "predictions.csv"
 

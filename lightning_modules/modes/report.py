@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightning_modules.report.writing import write_report
-from lightning_modules.run import Run
-from lightning_modules.summary import Summary
+from lightning_modules.run.spec import Run
+from lightning_modules.run.summary import Summary
 
 
 def run(run: Run, summary: Summary) -> None:

@@ -7,13 +7,15 @@ import dataclasses
 from collections.abc import Callable
 
 from gcp.options import make_options
-from lightning_modules.checkpoint_names import BEST, FIRST, FOLDER, last_in
-from lightning_modules.distributed.ranks import is_main_process
-from lightning_modules.interruption import Interrupted
-from lightning_modules.restore import going_on, readable
-from lightning_modules.run import Run
-from lightning_modules.settings.second_stage import SecondStageOptions
-from lightning_modules.summary import OK, Summary, read_summary
+from lightning_modules.run.checkpoint_names import BEST, FIRST, FOLDER
+from lightning_modules.run.find_checkpoint import last_in
+from lightning_modules.run.interruption import Interrupted
+from lightning_modules.run.ranks import is_main_process
+from lightning_modules.run.read_checkpoint import readable
+from lightning_modules.run.restore import going_on
+from lightning_modules.run.spec import Run
+from lightning_modules.run.summary import OK, Summary, read_summary
+from lightning_modules.settings.training import SecondStageOptions
 
 
 def second_stage(run: Run, summary: Summary, fit: Callable[[Run, Summary], None]) -> Run:

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_modules import metric_names as names
-from lightning_modules.run import Run
-from lightning_modules.summary import Summary
+from lightning_modules.run.spec import Run
+from lightning_modules.run.summary import Summary
 
 
 def show(run: Run, summary: Summary) -> None:

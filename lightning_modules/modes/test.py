@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytorch_lightning as pl
 
+from datamodules.base import ImageDataModule
 from lightning_modules.callbacks.stopping import StopTogether
+from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.processes import processes
 from lightning_modules.modes.building import (
     build_callbacks,
@@ -17,9 +20,10 @@ from lightning_modules.modes.building import (
     load_checkpoint,
 )
 from lightning_modules.modes.table import show
-from lightning_modules.modes.testing import test_network
-from lightning_modules.run import Run
-from lightning_modules.summary import Summary
+from lightning_modules.run.spec import Run
+from lightning_modules.run.summary import Summary
+
+RESULTS = ("acc1", "acc5", "loss")
 
 
 def run(run: Run, summary: Summary) -> None:
@@ -36,3 +40,14 @@ def run(run: Run, summary: Summary) -> None:
         test_network(trainer, module, data, summary)
     if trainer.is_global_zero:
         show(run, summary)
+
+
+def test_network(trainer: pl.Trainer, module: Classifier, data: ImageDataModule, summary: Summary) -> None:
+    """Test the weights ``module`` holds now; the metrics go to the loggers and the summary, under its stage."""
+    if trainer.limit_test_batches == 0:
+        print("trainer.limit_test_batches=0: not tested", file=sys.stderr)
+        summary.update(**{f"{module.test_stage}/{name}": None for name in RESULTS})
+        return
+    (metrics,) = trainer.test(module, datamodule=data, verbose=False)
+    names = [f"{module.test_stage}/{name}" for name in RESULTS]
+    summary.update(**{name: metrics.get(name) for name in names})

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from gcp.model import PoolingNetwork
-from lightning_modules.settings.optimizers import OptimizerOptions
+from lightning_modules.settings.optimisation import OptimizerOptions
 
 NO_DECAY = "_no_decay"  # end of the names of groups without weight decay
 

@@ -11,7 +11,7 @@ from gcp.errors import OptionError
 from gcp.model import PoolingNetwork
 from gcp.registry import nearest
 from lightning_modules.optimisation.groups import parameter_groups
-from lightning_modules.settings.optimizers import AdamWOptions, SGDOptions, TorchOptions
+from lightning_modules.settings.optimisation import AdamWOptions, SGDOptions, TorchOptions
 
 # Classes of torch.optim for other kinds of parameters or gradients than a network's, and the reason.
 UNFIT = {

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from gcp.errors import OptionError
-from lightning_modules.settings.schedules import CosineOptions, LogOptions, ScheduleOptions, StepOptions
+from lightning_modules.settings.optimisation import CosineOptions, LogOptions, ScheduleOptions, StepOptions
 
 
 @dataclass(frozen=True)

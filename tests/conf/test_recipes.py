@@ -10,7 +10,7 @@ from conf.schema import HERE
 from lightning_modules.classifier import Classifier
 from lightning_modules.optimisation.groups import parameter_groups
 from lightning_modules.report.runs import RunRecord
-from lightning_modules.settings.optimizers import SGDOptions
+from lightning_modules.settings.optimisation import SGDOptions
 from tests.conf.test_schema import composed
 
 # The published table: network, method, data, batch, epochs, learning rate, x0.1 at, weight decay, classifier factor.

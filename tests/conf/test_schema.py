@@ -12,11 +12,12 @@ from omegaconf.errors import ConfigAttributeError, ValidationError
 
 from conf.options import check
 from conf.overlays import names_set_by
-from conf.schema import GROUPS, HERE, register, schema_of
+from conf.schema import HERE, register, schema_of
 from conf.writing import owned, written
 from datamodules.datasets import DATASETS, register_dataset
 from gcp.errors import OptionError
 from gcp.options import Options, option, option_names
+from lightning_modules.settings.sections import GROUPS
 
 
 def composed(*overrides: str):

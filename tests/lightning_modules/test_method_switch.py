@@ -13,8 +13,9 @@ from gcp.methods import METHODS, register_method
 from gcp.pooling.spectral import CovariancePooling
 from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.classifier import Classifier
-from lightning_modules.settings.switch import SwitchOptions
-from lightning_modules.switching import method_in, pooling_of, set_method
+from lightning_modules.run.read_checkpoint import method_in
+from lightning_modules.settings.training import SwitchOptions
+from lightning_modules.switching import pooling_of, set_method
 
 
 def classifier(milestones: tuple[int, ...] = (1, 2), reduced_channels: int | None = 4) -> Classifier:

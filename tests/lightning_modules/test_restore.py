@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from gcp.errors import CheckpointError
-from lightning_modules.restore import find, merge, read, restore
-from lightning_modules.run import Run
+from lightning_modules.run.find_checkpoint import find
+from lightning_modules.run.merge_config import merge
+from lightning_modules.run.read_checkpoint import read
+from lightning_modules.run.restore import restore
+from lightning_modules.run.spec import Run
 
 STORED = {
     "mode": "fit",
@@ -59,13 +62,13 @@ def test_where_checkpoints_are_looked_for(tmp_path):
             (folder / file).touch()
             os.utime(folder / file, (index, index))
     old, new = outputs / "day/old", outputs / "day/new"
-    assert find("last", tmp_path / "now", False, outputs, prefer_best=False) == new / "checkpoints/last.ckpt"
-    assert find("last", old, True, outputs, prefer_best=False) == old / "checkpoints/last.ckpt"
-    assert find(str(old), new, False, outputs, prefer_best=True) == old / "checkpoints/best.ckpt"
-    assert find(str(old), new, False, outputs, prefer_best=False) == old / "checkpoints/last.ckpt"
+    assert find("last", tmp_path / "now", False, [outputs], prefer_best=False) == new / "checkpoints/last.ckpt"
+    assert find("last", old, True, [outputs], prefer_best=False) == old / "checkpoints/last.ckpt"
+    assert find(str(old), new, False, [outputs], prefer_best=True) == old / "checkpoints/best.ckpt"
+    assert find(str(old), new, False, [outputs], prefer_best=False) == old / "checkpoints/last.ckpt"
     for path, given in (("last", True), (str(tmp_path), False), ("gone.ckpt", False)):
         with pytest.raises(CheckpointError):
-            find(path, tmp_path / "now", given, outputs, prefer_best=False)
+            find(path, tmp_path / "now", given, [outputs], prefer_best=False)
 
 
 def test_a_truncated_file_and_a_pickle_with_code_are_refused(tmp_path):
@@ -91,9 +94,9 @@ def test_the_one_before_the_last_is_found_where_it_is_alone(tmp_path):
     folder.mkdir(parents=True)
     (folder / "last.previous.ckpt").touch()
     for path, directory, given in (("last", tmp_path / "now", False), ("last", folder.parent, True)):
-        assert find(path, directory, given, outputs, prefer_best=False) == folder / "last.previous.ckpt"
+        assert find(path, directory, given, [outputs], prefer_best=False) == folder / "last.previous.ckpt"
     (folder / "last.ckpt").touch()
-    assert find("last", folder.parent, True, outputs, prefer_best=False) == folder / "last.ckpt"
+    assert find("last", folder.parent, True, [outputs], prefer_best=False) == folder / "last.ckpt"
 
 
 def test_of_two_stages_the_one_that_was_stopped_is_found(tmp_path):

@@ -16,9 +16,9 @@ from datamodules.datasets import create_datamodule
 from lightning_modules.callbacks.checkpoints import best_checkpoint, last_checkpoints
 from lightning_modules.callbacks.history import History
 from lightning_modules.callbacks.resuming import Resume
-from lightning_modules.checkpoint_files import AtomicCheckpointIO
 from lightning_modules.classifier import Classifier
 from lightning_modules.loggers.csv import MetricsCSV
+from lightning_modules.run.write_checkpoint import AtomicCheckpointIO
 from lightning_modules.settings.callbacks import CallbackOptions
 
 

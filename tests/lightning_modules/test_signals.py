@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from datamodules.loader import ImageLoader, process_options
-from lightning_modules.interruption import Interrupted, Signals, from_ctrl_c
+from lightning_modules.run.interruption import Interrupted, Signals, from_ctrl_c
 
 
 def send(signum: int) -> None:

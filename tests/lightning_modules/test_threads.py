@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lightning_modules.threads import CHOSEN_BY_USER, SPINS, spin_briefly
+from lightning_modules.run.threads import CHOSEN_BY_USER, SPINS, spin_briefly
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_the_users_choice_stays(no_choice, monkeypatch, name, value):
 def test_the_command_says_so_before_torch_is_loaded():
     """The runtime reads its environment once: what is set after torch is loaded changes nothing."""
     program = (
-        "import sys, os, run, lightning_modules.threads as threads\n"
+        "import sys, os, run, lightning_modules.run.threads as threads\n"
         "def checked(do=threads.spin_briefly):\n"
         "    assert 'torch' not in sys.modules\n"
         "    do()\n"

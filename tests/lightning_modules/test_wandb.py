@@ -14,7 +14,7 @@ import wandb
 from wandb.errors import CommError
 
 from lightning_modules.loggers import wandb as ours
-from lightning_modules.run import Run
+from lightning_modules.run.spec import Run
 from lightning_modules.settings.loggers import WandbOptions
 from tests.small import SMALL
 

@@ -10,7 +10,7 @@ from gcp.methods import list_methods
 from gcp.model import create_model
 from lightning_modules.optimisation.groups import parameter_groups
 from lightning_modules.optimisation.optimizers import adamw, sgd, torch_optimizer
-from lightning_modules.settings.optimizers import AdamWOptions, OptimizerOptions, SGDOptions, TorchOptions
+from lightning_modules.settings.optimisation import AdamWOptions, OptimizerOptions, SGDOptions, TorchOptions
 
 CLASSES = 7
 NAMES = ["features", "representation", "classifier"]

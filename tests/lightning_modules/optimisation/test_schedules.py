@@ -10,7 +10,7 @@ from torch.optim import lr_scheduler
 
 from gcp.errors import OptionError
 from lightning_modules.optimisation import schedules
-from lightning_modules.settings.schedules import SCHEDULES, CosineOptions, LogOptions, ScheduleOptions, StepOptions
+from lightning_modules.settings.optimisation import SCHEDULES, CosineOptions, LogOptions, ScheduleOptions, StepOptions
 
 LR = 0.2
 

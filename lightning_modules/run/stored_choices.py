@@ -9,10 +9,10 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from conf.schema import GROUPS
 from gcp.errors import CheckpointError
-from lightning_modules.distributed.ranks import is_main_process
-from lightning_modules.plugins import import_plugins
+from lightning_modules.run.plugins import import_plugins
+from lightning_modules.run.ranks import is_main_process
+from lightning_modules.settings.sections import GROUPS
 
 NETWORK = ("method", "backbone")  # groups that a new classifier on top of a checkpoint takes from it
 LOGGER = "logger"  # the new run's own
@@ -33,7 +33,7 @@ def stored_choices(arguments: list[str]) -> list[str]:
     training, fresh = given.get("mode", "fit") == "fit", given.get("ckpt_classifier") == "new"
     if not isinstance(path, str) or (fresh and not training):  # the latter is refused
         return []
-    from lightning_modules.restore import stored_config
+    from lightning_modules.run.restore import stored_config
 
     directory = given.get("hydra.run.dir")
     try:

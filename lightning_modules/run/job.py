@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from gcp.errors import GCPError
-from lightning_modules.checkpoint_names import to_resume
-from lightning_modules.distributed.ranks import is_main_process
-from lightning_modules.interruption import SIGNALS, Interrupted
-from lightning_modules.lock import locked
-from lightning_modules.storage import storage_error
-from lightning_modules.summary import Summary, holds_run
-from lightning_modules.unexpected import UnexpectedError, described, explained
+from lightning_modules.run.find_checkpoint import to_resume
+from lightning_modules.run.interruption import SIGNALS, Interrupted
+from lightning_modules.run.lock import locked
+from lightning_modules.run.ranks import is_main_process
+from lightning_modules.run.storage import storage_error
+from lightning_modules.run.summary import Summary, holds_run
+from lightning_modules.run.unexpected import UnexpectedError, described, explained
 
 TRACEBACK = "error.txt"
+AT_END: list[Callable[[int], None]] = []
+"""What a job leaves open beyond its own files, to be closed with its exit code: a logger's connection."""
 
 
 class InterruptedRunError(GCPError):
@@ -77,10 +78,8 @@ def job(directory: Path, kept: bool = False, **facts: Any) -> Iterator[Summary]:
             raise
         raise told from error
     finally:
-        if "wandb" in sys.modules:
-            from lightning_modules.loggers.wandb import close
-
-            close(exit_code)
+        while AT_END:
+            AT_END.pop()(exit_code)
 
 
 def _how_to_go_on(directory: Path, mode: str) -> str:

@@ -1,4 +1,4 @@
-"""Options of ``mode=analyze``. Free of torch."""
+"""Options of single modes, and of sweeps. Free of torch."""
 
 from __future__ import annotations
 
@@ -25,3 +25,22 @@ class AnalysisOptions(Options):
         for part in self.parts:
             if part not in PARTS:
                 raise OptionError(f"parts has no '{part}'{nearest(part, PARTS)}; there are: {', '.join(PARTS)}")
+
+
+@dataclass(frozen=True)
+class ExportOptions(Options):
+    """What ``mode=export`` writes."""
+
+    format: str = option(
+        "torch",
+        "torch: model.pt2 (torch.export), every method; onnx: model.onnx, methods without a decomposition; both",
+        choices=("torch", "onnx", "both"),
+    )
+
+
+@dataclass(frozen=True)
+class SweepOptions(Options):
+    """What holds for the jobs of a sweep together."""
+
+    resume: bool = option(False, "skip the jobs that are finished in hydra.sweep.dir, go on with those interrupted")
+    report: bool = option(True, "write sweep.csv, sweep.md and sweep.png at the end")

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.checkpoint_names import FOLDER
-from lightning_modules.storage import write_whole
+from lightning_modules.run.checkpoint_names import FOLDER
+from lightning_modules.run.storage import write_whole
 
 FILE = "summary.json"
 CONFIG = "config.yaml"  # resolved

@@ -1,4 +1,4 @@
-"""Optimizers by name. Free of torch."""
+"""Optimizers and learning-rate schedules by name. Free of torch."""
 
 from __future__ import annotations
 
@@ -64,13 +64,66 @@ class TorchOptions(OptimizerOptions):
 
 OPTIMIZERS: Registry[Entry] = Registry("optimizer")
 
-_MODULE = "lightning_modules.optimisation.optimizers"
+_BUILT_IN = "lightning_modules.optimisation"
 
 OPTIMIZERS.register(
     "sgd",
-    Entry("sgd", SGDOptions, f"{_MODULE}:sgd", "stochastic gradient descent with momentum"),
+    Entry("sgd", SGDOptions, f"{_BUILT_IN}.optimizers:sgd", "stochastic gradient descent with momentum"),
 )
-OPTIMIZERS.register("adamw", Entry("adamw", AdamWOptions, f"{_MODULE}:adamw", "Adam with decoupled weight decay"))
 OPTIMIZERS.register(
-    "torch", Entry("torch", TorchOptions, f"{_MODULE}:torch_optimizer", "any class of torch.optim by name")
+    "adamw", Entry("adamw", AdamWOptions, f"{_BUILT_IN}.optimizers:adamw", "Adam with decoupled weight decay")
+)
+OPTIMIZERS.register(
+    "torch", Entry("torch", TorchOptions, f"{_BUILT_IN}.optimizers:torch_optimizer", "any class of torch.optim by name")
+)
+
+
+@dataclass(frozen=True)
+class ScheduleOptions(Options):
+    """Options every schedule takes, and all that `constant` has."""
+
+    warmup_epochs: int = option(0, "epochs over which the learning rate rises linearly, once in each", minimum=0)
+    warmup_steps: int = option(0, "the same in optimizer steps, rising with each", minimum=0)
+    warmup_factor: float = option(0.01, "factor of the learning rate the warm-up begins with", above=0, maximum=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup_epochs and self.warmup_steps:
+            raise OptionError("warmup_epochs and warmup_steps exclude each other; set one of them")
+
+
+@dataclass(frozen=True)
+class StepOptions(ScheduleOptions):
+    """Options of `step`."""
+
+    milestones: list[int] = option([10, 13], "epochs after which the learning rate drops", minimum=0)
+    gamma: float = option(0.1, "factor of each drop", above=0)
+
+
+@dataclass(frozen=True)
+class LogOptions(ScheduleOptions):
+    """Options of `log`."""
+
+    p0: float | None = option(None, "the first learning rate is 10^p0, in the place of optimizer.lr; none: that is it")
+    p1: float = option(-4.0, "the last epoch's learning rate is 10^p1")
+
+
+@dataclass(frozen=True)
+class CosineOptions(ScheduleOptions):
+    """Options of `cosine`."""
+
+    final_factor: float = option(0.0, "factor the learning rate falls to", minimum=0, maximum=1)
+
+
+SCHEDULES: Registry[Entry] = Registry("schedule")
+
+SCHEDULES.register("step", Entry("step", StepOptions, f"{_BUILT_IN}.schedules:step", "drops at the epochs listed"))
+SCHEDULES.register(
+    "log", Entry("log", LogOptions, f"{_BUILT_IN}.schedules:log", "logarithmic over trainer.max_epochs, to 10^p1")
+)
+SCHEDULES.register(
+    "cosine", Entry("cosine", CosineOptions, f"{_BUILT_IN}.schedules:cosine", "half a cosine over trainer.max_epochs")
+)
+SCHEDULES.register(
+    "constant", Entry("constant", ScheduleOptions, f"{_BUILT_IN}.schedules:constant", "the same rate throughout")
 )

@@ -1,9 +1,8 @@
-"""Checkpoint files that a crash does not leave half written, and the one before the last."""
+"""Writing checkpoint files that a crash does not leave half written, and keeping the one before the last."""
 
 from __future__ import annotations
 
 import os
-import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from gcp.errors import CheckpointError
-from lightning_modules.checkpoint_names import LAST, PREVIOUS
-from lightning_modules.storage import storage_error, whole
+from lightning_modules.run.checkpoint_names import LAST, PREVIOUS
+from lightning_modules.run.storage import storage_error, whole
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -45,22 +43,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 raise
             raise problem from error
         _sync(target.parent)
-
-
-def check_whole(path: Path) -> None:
-    """Compare what a checkpoint holds with the checksums written with it; torch does not when it reads.
-
-    Raises CheckpointError: damaged. Files that are no zip archives have no checksums.
-    """
-    if not zipfile.is_zipfile(path):
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise CheckpointError(f"{path} is no readable checkpoint ({error}); the file is damaged") from None
-    if damaged is not None:
-        raise CheckpointError(f"{path} is no readable checkpoint ({damaged} has another checksum); the file is damaged")
 
 
 def _keep(file: Path, name: Path) -> None:

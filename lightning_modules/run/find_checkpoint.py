@@ -1,0 +1,82 @@
+"""Finding the checkpoint a run starts from: what ``ckpt_path`` means, and where a run goes on. Free of torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from gcp.errors import CheckpointError
+from lightning_modules.run.checkpoint_names import BEST, FIRST, FOLDER, LAST, PREVIOUS, REQUEUED
+from lightning_modules.run.ranks import under_slurm
+
+
+def find(path: str, directory: Path, directory_given: bool, roots: Sequence[Path], prefer_best: bool) -> Path:
+    """The checkpoint a ``ckpt_path`` means.
+
+    Args:
+        path: a checkpoint; a run directory; or "last", the newest one.
+        directory: the present run's directory.
+        directory_given: whether the user named it: "last" then looks there alone.
+        roots: the folders of all runs, where "last" looks otherwise.
+        prefer_best: in a run directory take ``best.ckpt`` rather than ``last.ckpt``.
+
+    Raises:
+        CheckpointError: nothing there; says where it looked.
+    """
+    if path == "last":
+        return _last([directory] if directory_given else roots)
+    chosen = Path(path)
+    if chosen.is_dir():
+        names = (BEST, LAST, PREVIOUS) if prefer_best else (LAST, PREVIOUS, BEST)
+        files = [chosen / FOLDER / name for name in names if (chosen / FOLDER / name).exists()]
+        if not prefer_best:
+            files = [*to_resume(chosen), *files]
+        if not files:
+            raise CheckpointError(f"the run directory {chosen} holds no {FOLDER}/{names[0]}; give another ckpt_path")
+        return files[0]
+    if not chosen.exists():
+        raise CheckpointError(f"no checkpoint at {chosen}; give a .ckpt file, a run directory, or last")
+    return chosen
+
+
+def _last(roots: Sequence[Path]) -> Path:
+    """The newest checkpoint to go on from in the run directories that the ``roots`` are, or that are below them."""
+    for root in roots:
+        own = to_resume(root)
+        if own:
+            return own[0]
+    files = [file for root in roots for name in (LAST, PREVIOUS) for file in root.glob(f"**/{FOLDER}/{name}")]
+    if not files:
+        raise CheckpointError(
+            f"ckpt_path=last found no {FOLDER}/{LAST} under {' or '.join(map(str, roots))}; give the path of one, or "
+            "start again without ckpt_path"
+        )
+    newest = max(files, key=lambda file: (file.stat().st_mtime, file.name == LAST)).parent.parent
+    return to_resume(newest.parent if newest.name == FIRST else newest)[0]
+
+
+def requeued(directory: Path) -> Path | None:
+    """The newest checkpoint a job of Slurm that runs again left in its run directory; none: it starts anew."""
+    if not queued_again():
+        return None
+    found = [path for each in (directory, directory / FIRST) for path in each.glob(REQUEUED)]
+    return max([*found, *to_resume(directory)], key=lambda path: path.stat().st_mtime, default=None)
+
+
+def to_resume(directory: Path) -> list[Path]:
+    """The checkpoint a run goes on from in its directory, in a list that is empty if there is none.
+
+    ``last.ckpt``, or the one before it where that alone is left; of the second stage if that has begun.
+    """
+    return [*last_in(directory), *last_in(directory / FIRST)][:1]
+
+
+def last_in(directory: Path) -> list[Path]:
+    """The same, of a run of one stage, or of one of the stages."""
+    return [path for name in (LAST, PREVIOUS) if (path := directory / FOLDER / name).exists()][:1]
+
+
+def queued_again() -> bool:
+    """Whether this is a job of Slurm that runs again, in the directory of its first time."""
+    return under_slurm() and int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0

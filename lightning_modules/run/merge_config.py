@@ -1,0 +1,166 @@
+"""The configuration of a run that starts from a checkpoint: the one in it, and what the user asked for on top."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gcp.backbones.registry import BACKBONES
+from gcp.errors import CheckpointError
+
+# Sections an override may not contradict: the network, and when training goes on also what the optimizer's state holds.
+NETWORK = ("method", "backbone", "data.name")
+TRAINING = ("optimizer", "schedule", "training", "seed")
+AVERAGED = "callbacks.swa"  # likewise, for a run that has it: the weights of its checkpoints may be averaged ones
+# Sections that are the new run's own.
+OWN = (
+    "mode",
+    "ckpt_path",
+    "ckpt_triangle",
+    "ckpt_classifier",
+    "ckpt_schedule",
+    "plugins",
+    "logger",
+    "export",
+    "sweep",
+    "analysis",
+    "path",
+)
+# What may be changed when training goes on without changing what comes of it, or is asked for to change just that.
+FREE = (
+    *OWN,
+    "data.root",
+    "data.download",
+    "data.check",
+    "data.num_workers",
+    "data.pin_memory",
+    "data.eval_batch_size",
+    "callbacks.checkpoint_every_n_steps",
+    "callbacks.spectrum_every_n_steps",
+    "callbacks.smoothness_every_n_steps",
+    "callbacks.progress_bar",
+    "callbacks.log_learning_rate",
+    "callbacks.confusion_matrix",
+    "trainer.max_epochs",
+    "trainer.requeue",
+    "trainer.limit_test_batches",
+    "trainer.log_every_n_steps",
+    "second_stage.epochs",
+)
+# What the second of two stages has of its own, by the name it has in a run of one stage.
+SECOND = {"trainer.max_epochs": "second_stage.epochs", "backbone.frozen": "second_stage.frozen"}
+# When nothing is trained, what a checkpoint says of places, downloads and devices is not followed either: it may be
+# someone else's, and says what the network and its preprocessing are.
+PLACES = (
+    *(f"data.{name}" for name in ("root", "download", "path", "num_workers", "pin_memory")),
+    *(f"trainer.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy", "requeue")),
+)
+# What a new schedule may not change, for the optimizer's state would not fit, or the schedule's count.
+RENEWABLE = ("optimizer.", "schedule.")
+FIXED = ("optimizer.name", "optimizer.cls", "optimizer.decay_norm_and_bias")
+
+
+def merge(config: Mapping[str, Any], stored: Mapping[str, Any], explicit: list[str], training: bool) -> dict[str, Any]:
+    """The configuration in the checkpoint, with what the user asked for on top.
+
+    Args:
+        config: the configuration composed for this run.
+        stored: the one in the checkpoint.
+        explicit: dotted names the user set, ``trainer.max_epochs``; a section's name stands for all of it.
+        training: whether training goes on, which also binds optimizer, schedule and seed.
+
+    Raises:
+        CheckpointError: an override contradicts the checkpoint; lists both values.
+    """
+    renewed = training and config.get("ckpt_schedule") == "new"
+    clashes = changes(config, stored, _bound(config, stored, explicit, training, renewed))
+    if clashes:
+        remedy = "leave these out"
+        if training and not renewed and any(clash.startswith(RENEWABLE) for clash in clashes):
+            remedy += ", or go on with another learning rate or schedule by ckpt_schedule=new"
+        raise CheckpointError(f"the checkpoint is of another run than asked for: {', '.join(clashes)}; {remedy}")
+    merged: dict[str, Any] = copy.deepcopy(dict(stored))
+    if renewed and value_at(config, "schedule.name") != value_at(stored, "schedule.name"):
+        merged["schedule"] = copy.deepcopy(config["schedule"])
+    if renewed and not changes(config, stored, [name for name in explicit if name.startswith(RENEWABLE)]):
+        raise CheckpointError("ckpt_schedule=new needs what is new: give optimizer.lr=... or schedule=...")
+    # The bits of weights depend on the threads, which go on as they were.
+    places = [] if training else ["threads", *(name for name in PLACES if _has(stored, name))]
+    for name in [*places, *explicit, *OWN]:
+        *sections, key = name.split(".")
+        target = merged
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[key] = copy.deepcopy(value_at(config, name))
+    return without_pretrained(merged)
+
+
+def with_network(config: Mapping[str, Any], stored: Mapping[str, Any], explicit: list[str]) -> dict[str, Any]:
+    """``config`` with the stored network, to which a new classifier comes; what the user set by name stays.
+
+    Args:
+        config: the configuration composed for this run.
+        stored: the one in the checkpoint.
+        explicit: dotted names the user set.
+    """
+    merged = copy.deepcopy(dict(config))
+    for section in ("method", "backbone"):
+        if config[section]["name"] != stored[section]["name"]:
+            continue  # chosen by the user; whether the weights fit is seen when they are loaded
+        kept = [name.removeprefix(f"{section}.") for name in explicit if name.startswith(f"{section}.")]
+        merged[section] = {**stored[section], **{name: config[section].get(name) for name in kept}}
+    return without_pretrained(merged)
+
+
+def without_pretrained(config: dict[str, Any]) -> dict[str, Any]:
+    """``config`` without pretrained weights, which a checkpoint's replace, but with the classifier they bring."""
+    backbone = dict(config["backbone"])
+    if backbone.get("weights") is None:
+        return config
+    if backbone.get("hidden") is None:
+        backbone["hidden"] = list(BACKBONES.get(backbone["name"]).default_hidden(backbone["weights"]))
+    return {**config, "backbone": {**backbone, "weights": None}}
+
+
+def changes(config: Mapping[str, Any], stored: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Those of the ``names`` that have another value, with both."""
+    return [
+        f"{name}={value_at(config, name)} (checkpoint: {value_at(stored, name)})"
+        for name in names
+        if value_at(config, name) != value_at(stored, name)
+    ]
+
+
+def is_in(name: str, sections: Iterable[str]) -> bool:
+    """Whether ``sections`` hold the option ``name``, or are it."""
+    return any(name == section or name.startswith(f"{section}.") for section in sections)
+
+
+def value_at(config: Mapping[str, Any], name: str) -> Any:
+    """The value of a dotted name; None where there is none."""
+    value: Any = config
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _bound(
+    config: Mapping[str, Any], stored: Mapping[str, Any], explicit: list[str], training: bool, renewed: bool
+) -> list[str]:
+    """Names of options that must be the checkpoint's: of those the user set, and of what a new schedule brings."""
+    guards = NETWORK + TRAINING if training else NETWORK
+    if training and value_at(stored, f"{AVERAGED}.enabled"):
+        guards += (AVERAGED,)
+    names = [name for name in explicit if is_in(name, guards)]
+    if not renewed:
+        return names
+    names = [name for name in names if name in FIXED or not name.startswith(RENEWABLE)]
+    steps = "schedule.warmup_steps"  # whether the schedule counts epochs or steps
+    another = value_at(config, "schedule.name") != value_at(stored, "schedule.name") or steps in explicit
+    return names + [steps] * (another and bool(value_at(config, steps)) != bool(value_at(stored, steps)))
+
+
+def _has(config: Mapping[str, Any], name: str) -> bool:
+    *sections, key = name.split(".")
+    return key in (value_at(config, ".".join(sections)) or {}) if sections else key in config

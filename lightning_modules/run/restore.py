@@ -1,0 +1,117 @@
+"""Runs that start from a checkpoint: finding it, reading it, and going by the configuration inside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from datamodules.location import VARIABLE
+from gcp.errors import CheckpointError
+from lightning_modules.run.checkpoint_names import CONFIG_KEY, RESUME, STAGES
+from lightning_modules.run.find_checkpoint import find
+from lightning_modules.run.merge_config import (
+    FREE,
+    SECOND,
+    changes,
+    is_in,
+    merge,
+    value_at,
+    with_network,
+    without_pretrained,
+)
+from lightning_modules.run.ranks import is_main_process
+from lightning_modules.run.read_checkpoint import as_saved, is_ours, readable
+from lightning_modules.run.spec import Run
+from lightning_modules.settings.callbacks import CALLBACKS
+
+ROOTS = (Path("outputs"), Path("multirun"))  # folders of all runs, and of all sweeps
+
+
+def restore(run: Run, explicit: list[str], directory_given: bool, roots: Sequence[Path] = ROOTS) -> Run:
+    """The run its ``ckpt_path`` describes, with what the user asked for on top; see `find`, `read` and `merge`.
+
+    A published checkpoint describes no run: the configuration stays what was composed, and its weights come in later.
+    """
+    training = run.config["mode"] == "fit"
+    path = find(run.config["ckpt_path"], run.directory, directory_given, roots, prefer_best=not training)
+    path, contents = readable(path)
+    if not is_ours(contents):
+        config = without_pretrained({**run.config, "ckpt_path": str(path)})
+        return Run(run.directory, config, 0 if training else None, published=True)
+    if run.config["ckpt_triangle"] != "upper":
+        raise CheckpointError(f"ckpt_triangle is for published checkpoints; {path} was written by run.py")
+    if run.config["ckpt_classifier"] == "new":
+        config = with_network(run.config, as_saved(contents[CONFIG_KEY], contents), explicit)
+        return Run(run.directory, {**config, "ckpt_path": str(path)}, published=True)
+    if not training:
+        stored = as_saved(contents[CONFIG_KEY], contents)
+        config = merge(run.config, stored, explicit, training)
+        if run.config["mode"] == "test":
+            _check_place(config, stored)
+        return Run(run.directory, {**config, "ckpt_path": str(path)}, None)
+    stages = contents.get(STAGES)
+    stage = None if stages is None else int(stages["stage"])
+    if stage == 1 and run.directory.resolve() == path.resolve().parent.parent:
+        raise CheckpointError(
+            f"{run.directory} holds the first of two stages; go on with the whole run: "
+            f"hydra.run.dir={run.directory.parent}"
+        )
+    stored = contents[CONFIG_KEY] if stages is None else stages["config"]
+    for name in SECOND if stage == 2 else ():
+        if name in explicit and value_at(run.config, name) != value_at(stored, name):
+            raise CheckpointError(f"{path} is of the second of two stages; set {SECOND[name]} instead of {name}")
+    config = merge(run.config, stored, explicit, training)
+    name, section = ("second_stage.epochs", "second_stage") if stage == 2 else ("trainer.max_epochs", "trainer")
+    _check_epochs(name, config[section][name.rpartition(".")[2]], contents, path)
+    free = (*FREE, *(f"callbacks.{name}" for name in CALLBACKS.names() if CALLBACKS.get(name).watches))
+    changed = changes(run.config, stored, [name for name in explicit if not is_in(name, free)])
+    if changed and is_main_process():
+        print(
+            f"going on with other options than so far: {', '.join(changed)}; the weights will differ from those of a "
+            "run that has them throughout",
+            file=sys.stderr,
+        )
+    return going_on(dataclasses.replace(run, config=config, stage=stage), path, contents)
+
+
+def going_on(run: Run, path: Path, contents: Mapping[str, Any]) -> Run:
+    """``run`` as it trains on from the checkpoint of ours at ``path``, which holds ``contents``."""
+    rows = contents.get(RESUME, {}).get("rows")
+    config = {**run.config, "ckpt_path": str(path)}
+    return dataclasses.replace(run, config=config, steps_done=contents["global_step"], rows_done=rows, published=False)
+
+
+def stored_config(path: str, directory: Path | None, training: bool) -> dict[str, Any] | None:
+    """The configuration in the checkpoint that ``path`` means, with the method of the moment; none: a published one.
+
+    Raises CheckpointError as `find` and `read`.
+    """
+    chosen = find(path, directory or Path(), directory is not None, ROOTS, prefer_best=not training)
+    _, contents = readable(chosen, say=False)
+    if not is_ours(contents):
+        return None
+    stored: dict[str, Any] = contents[CONFIG_KEY]
+    return stored if training else as_saved(stored, contents)
+
+
+def _check_place(config: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    """Raise CheckpointError if the data are where the checkpoint says and nobody else does."""
+    root = value_at(stored, "data.root")
+    if root is not None and value_at(config, "data.root") is None and not os.environ.get(VARIABLE):
+        raise CheckpointError(
+            f"the images are needed to test: the run had them in data.root={root}, but a checkpoint's places are not "
+            f"followed; give data.root=FOLDER, or set {VARIABLE} to a folder that holds {config['data']['name']}/"
+        )
+
+
+def _check_epochs(name: str, wanted: int, contents: Mapping[str, Any], path: Path) -> None:
+    done = contents.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {}).get("current", {})
+    if wanted < done.get("processed", 0):
+        raise CheckpointError(
+            f"{name}={wanted} is less than the {done['processed']} epochs that {path} has behind it; set "
+            "it to more, or use mode=test"
+        )
