@@ -12,8 +12,11 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from conf.known import find, groups, owners, words_of
 from conf.values import takes
+from gcp.errors import GCPError
 from gcp.options import option_names
 from gcp.registry import nearest
+from lightning_modules.run.storage import storage_error
+from lightning_modules.run.unexpected import described
 from lightning_modules.settings.sections import GROUPS, RunOptions, sections
 
 # Hydra's launchers that are packages of their own: our name for each, and the extra that installs it.
@@ -25,6 +28,14 @@ LAUNCHER_EXTRAS = {
 _MISSING = re.compile(r"Could not find '([\w@/]+)/([^'/]*)'\s*(?:Available options in '[^']*':\s*)?(.*)", re.S)
 _NO_GROUP = re.compile(r"Could not override '([\w@/.]+)'.\s*No match in the defaults list")
 _SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'\n")
+
+
+def message(error: BaseException) -> str:
+    """What a person is shown for an error that ends the command."""
+    if isinstance(error, (GCPError, HydraException, OmegaConfBaseException)):
+        return sentence(error)
+    problem = storage_error(error)
+    return str(problem) if problem else f"{described(error)}; HYDRA_FULL_ERROR=1 shows the trace"
 
 
 def sentence(error: BaseException) -> str:

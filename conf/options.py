@@ -54,6 +54,19 @@ def check(config: DictConfig) -> dict[str, Any]:
     return {str(name): value for name, value in plain.items()}
 
 
+def check_no_sweep(config: DictConfig, hydra_config: DictConfig) -> None:
+    """Raise OptionError for what a single run was given though it has a meaning in sweeps only."""
+    launcher = hydra_config.runtime.choices.get("hydra/launcher")
+    given = [text for text in hydra_config.overrides.hydra if text.startswith(("hydra.sweep.", "hydra.launcher."))]
+    if launcher != "basic":
+        name = hydra_config.runtime.choices.get("launcher")
+        given.insert(0, f"launcher={launcher if name == 'basic' else name}")
+    if OmegaConf.select(config, "sweep.resume") is True:
+        given.insert(0, "sweep.resume=true")
+    if given:
+        raise OptionError(f"{given[0]} is for sweeps: add -m or sweep=..., or leave it out")
+
+
 def _build(prefix: str, options: type[Options], values: Mapping[str, Any]) -> None:
     for name in values:
         if name not in option_names(options):

@@ -35,7 +35,7 @@ class InterruptedRunError(GCPError):
 
 
 @contextmanager
-def job(directory: Path, kept: bool = False, **facts: Any) -> Iterator[Summary]:
+def job(directory: Path, kept: bool = False, **known: Any) -> Iterator[Summary]:
     """Hold the run directory; write how the job ended; close what stays open.
 
     A job that is refused before its work begins (see `Summary.begin`) writes nothing.
@@ -43,7 +43,7 @@ def job(directory: Path, kept: bool = False, **facts: Any) -> Iterator[Summary]:
     Args:
         directory: the run directory.
         kept: whether a refused job is written down all the same: those of sweeps are.
-        facts: what is known at the start: mode, method, backbone, dataset, seed.
+        known: what is known at the start: mode, method, backbone, dataset, seed.
 
     Raises:
         InterruptedRunError: Ctrl-C or SIGTERM, with a sentence that says how to go on.
@@ -54,7 +54,7 @@ def job(directory: Path, kept: bool = False, **facts: Any) -> Iterator[Summary]:
     exit_code = 1
     try:
         with locked(directory) if is_main_process() else nullcontext():
-            summary = Summary(directory, write=is_main_process(), **facts)
+            summary = Summary(directory, write=is_main_process(), **known)
             new = not holds_run(directory)
             try:
                 with SIGNALS.heard():
@@ -64,7 +64,7 @@ def job(directory: Path, kept: bool = False, **facts: Any) -> Iterator[Summary]:
                     summary.ok()
                 exit_code = 0
             except Interrupted as stop:
-                sentence = f"{stop}{_how_to_go_on(directory, facts['mode'])}"
+                sentence = f"{stop}{_how_to_go_on(directory, known['mode'])}"
                 if summary.begun or new:
                     summary.interrupted(sentence)
                 raise InterruptedRunError(sentence, 128 + stop.signum) from None

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 
 from gcp.errors import CheckpointError
 from lightning_modules.run.plugins import import_plugins
@@ -18,17 +16,19 @@ NETWORK = ("method", "backbone")  # groups that a new classifier on top of a che
 LOGGER = "logger"  # the new run's own
 
 
-def stored_choices(arguments: list[str]) -> list[str]:
+def stored_choices(given: Mapping[str, Any]) -> list[str]:
     """Arguments to add: names that the run behind ``ckpt_path`` chose and this command line does not.
 
     Hydra knows the options of the names it composes with: ``data.root`` exists if the dataset is the checkpoint's, not
     the default one. The plugins that registered those names are imported.
 
+    Args:
+        given: values of the arguments that are there, by name.
+
     Raises:
         CheckpointError: a checkpoint of a method, backbone or dataset that no registry holds.
         MissingDependencyError: a plugin of the run cannot be imported.
     """
-    given = _values(arguments)
     path = given.get("ckpt_path")
     training, fresh = given.get("mode", "fit") == "fit", given.get("ckpt_classifier") == "new"
     if not isinstance(path, str) or (fresh and not training):  # the latter is refused
@@ -63,15 +63,3 @@ def _name(config: dict[str, Any], group: str) -> str:
             "plugins=[my_module]"
         )
     return str(name)
-
-
-def _values(arguments: list[str]) -> dict[str, Any]:
-    """The values of ``name=value`` arguments; of a sweep over several, and of what cannot be read, none."""
-    parser, values = OverridesParser.create(), {}
-    for argument in arguments:
-        try:
-            (override,) = parser.parse_overrides([argument])
-            values[override.key_or_group] = None if override.is_sweep_override() else override.value()
-        except HydraException:
-            continue  # Hydra says what is wrong with it
-    return values

@@ -28,10 +28,10 @@ class Summary:
         directory: the run directory; made if it does not exist.
         write: false in all processes of a run but the main one.
         outer: summary of the run this one is a stage of, which begins with it.
-        facts: what is known at the start: method, backbone, dataset, seed.
+        known: what is known at the start: method, backbone, dataset, seed.
     """
 
-    def __init__(self, directory: Path, write: bool = True, outer: Summary | None = None, **facts: Any) -> None:
+    def __init__(self, directory: Path, write: bool = True, outer: Summary | None = None, **known: Any) -> None:
         self.path = directory / FILE
         self.write = write
         self.outer = outer
@@ -48,7 +48,7 @@ class Summary:
             "test/acc5": None,
             "test/loss": None,
             **read_summary(directory),  # a run that goes on here, or is tested here, keeps what it knew
-            **facts,
+            **known,
             "status": RUNNING,
             "error": None,
             "started": _now(),

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ValidationError
 
 from conf.options import check
-from conf.overlays import names_set_by
+from conf.overrides import names_set_by
 from conf.schema import HERE, register, schema_of
 from conf.writing import owned, written
 from datamodules.datasets import DATASETS, register_dataset

@@ -104,13 +104,16 @@ def test_of_two_stages_the_one_that_was_stopped_is_found(tmp_path):
     first.mkdir(parents=True)
     (first / "last.ckpt").touch()
     for path, given in (("last", True), ("last", False), (str(run), False)):
-        assert find(path, run if given else tmp_path / "x", given, [tmp_path], prefer_best=False) == first / "last.ckpt"
+        here = run if given else tmp_path / "x"
+        assert find(path, here, given, [tmp_path], prefer_best=False) == first / "last.ckpt"
     second = run / "checkpoints"
     second.mkdir()
     (second / "last.ckpt").touch()
     os.utime(second / "last.ckpt", (0, 0))  # copied about: times say nothing
     for path, given in (("last", True), ("last", False), (str(run), False)):
-        assert find(path, run if given else tmp_path / "x", given, [tmp_path], prefer_best=False) == second / "last.ckpt"
+        assert (
+            find(path, run if given else tmp_path / "x", given, [tmp_path], prefer_best=False) == second / "last.ckpt"
+        )
 
 
 def test_one_flipped_bit_anywhere_in_a_checkpoint_is_noticed_or_harmless(tmp_path):

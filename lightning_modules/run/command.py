@@ -1,0 +1,78 @@
+"""What one command, or one job of a sweep, does from first to last. Free of torch until the mode starts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from datamodules.reading import dead_processes_named
+from lightning_modules.run.directory import refuse_taken
+from lightning_modules.run.find_checkpoint import queued_again, requeued
+from lightning_modules.run.job import job
+from lightning_modules.run.ranks import is_main_process
+from lightning_modules.run.spec import Run
+from lightning_modules.run.summary import ASKED, CONFIG
+from lightning_modules.run.threads import torch_threads
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What a person asked for.
+
+    Attributes:
+        directory: the run directory.
+        known: mode, method, backbone, dataset and seed, as asked for.
+        arguments: as they were given.
+        options_set: gives the dotted names of the options they set.
+        directory_given: whether they name the run directory.
+        sweep: name of the sweep it is a job of.
+    """
+
+    directory: Path
+    known: dict[str, Any]
+    arguments: list[str]
+    options_set: Callable[[], list[str]]
+    directory_given: bool = False
+    sweep: str | None = None
+
+
+def carry_out(command: Command, checked: Callable[[], dict[str, Any]]) -> None:
+    """Check the configuration, then do what its ``mode`` says, in the run directory.
+
+    Args:
+        command: what was asked for.
+        checked: gives the configuration as plain values, or raises an error if it is wrong.
+
+    Raises:
+        GCPError: what was refused or failed; see `job`.
+    """
+    directory = command.directory
+    with job(directory, kept=command.sweep is not None, **command.known) as summary, dead_processes_named():
+        if not (directory / ASKED).exists():  # a run that goes on stays what it was asked for
+            summary.note(ASKED, OmegaConf.to_yaml(OmegaConf.create(command.arguments)))
+        config = checked()
+        mode = config["mode"]
+        left = requeued(directory) if mode == "fit" else None
+        if left is not None:
+            config.update(ckpt_path=str(left), ckpt_triangle="upper", ckpt_classifier="load", ckpt_schedule="load")
+        run = Run(directory, config)
+        if config["ckpt_path"] is not None:
+            from lightning_modules.run.restore import restore
+
+            run = restore(run, command.options_set(), command.directory_given)
+            summary.update(method=run.method, backbone=run.backbone, dataset=run.dataset, seed=run.seed)
+        if command.sweep is not None:
+            run = dataclasses.replace(run, sweep=command.sweep)
+        elif is_main_process() and not queued_again():
+            refuse_taken(run)
+        if mode == "fit" or (mode != "report" and not (directory / CONFIG).exists()):
+            summary.note(CONFIG, OmegaConf.to_yaml(OmegaConf.create(run.config)))
+        if is_main_process():
+            print(f"run directory {directory}", flush=True)  # first of all: where to look while it goes on
+        with torch_threads(run.config["threads"]):
+            import_module(f"lightning_modules.modes.{mode}").run(run, summary)
