@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gcp.checkpoints.reading import read_file
-
 from gcp.errors import CheckpointError
+from gcp.tensor_files import read_file
 from lightning_modules.run.checkpoint_names import CONFIG_KEY, HYPERPARAMETERS_KEY, LAST, PREVIOUS
 from lightning_modules.run.ranks import is_main_process
 
