@@ -21,7 +21,7 @@ from gcp.errors import OptionError
 from lightning_modules import metric_names as names
 from lightning_modules.callbacks.averaging import AveragedWeights
 from lightning_modules.epochs import shown
-from lightning_modules.run import Run
+from lightning_modules.run.spec import Run
 from lightning_modules.settings.callbacks import SWAOptions
 
 BEGIN = 0.75  # of the training, unless from_epoch says when
