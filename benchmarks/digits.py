@@ -22,6 +22,7 @@ import torch
 from scipy.stats import friedmanchisquare
 
 from gcp.methods import list_methods
+from lightning_modules.metric_names import TEST_ACCURACY, TRAIN_LOSS, VAL_ACCURACY
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = ("pade", "taylor", "pi", "newton", "trunc", "topn", "original")
@@ -49,16 +50,16 @@ def sweep(folder: Path, methods: Sequence[str], overrides: list[str]) -> list[di
     runs = []
     for path in sorted(folder.glob("*/summary.json")):
         with (path.parent / "metrics.csv").open(newline="") as file:
-            losses = [float(row["train/loss_epoch"]) for row in csv.DictReader(file) if row["train/loss_epoch"]]
+            losses = [float(row[TRAIN_LOSS]) for row in csv.DictReader(file) if row[TRAIN_LOSS]]
         runs.append({**json.loads(path.read_text()), "losses": losses})
     return runs
 
 
 def report(runs: list[dict[str, Any]], seeds: int, overrides: list[str]) -> str:
     """The page: table, and what can and cannot be concluded from it."""
-    accuracy = {name: [run["test/acc1"] for run in runs if run["method"] == name] for name in METHODS}
+    accuracy = {name: [run[TEST_ACCURACY] for run in runs if run["method"] == name] for name in METHODS}
     rows = [
-        f"| {name} | {spread(accuracy[name], 100, 2)} | {spread(column(runs, name, 'val/acc1'), 100, 2)} "
+        f"| {name} | {spread(accuracy[name], 100, 2)} | {spread(column(runs, name, VAL_ACCURACY), 100, 2)} "
         f"| {spread(column(runs, name, 'train_seconds'), 1, 1)} |"
         for name in METHODS
     ]
@@ -94,7 +95,7 @@ def short_runs(runs: list[dict[str, Any]]) -> str:
     """Every method in one short run: does its loss fall?"""
     order = {name: position for position, name in enumerate(list_methods())}
     rows = [
-        f"| {run['method']} | {run['losses'][0]:.3f} | {run['losses'][-1]:.3f} | {100 * run['test/acc1']:.2f} "
+        f"| {run['method']} | {run['losses'][0]:.3f} | {run['losses'][-1]:.3f} | {100 * run[TEST_ACCURACY]:.2f} "
         f"| {run['train_seconds']:.1f} |"
         for run in sorted(runs, key=lambda run: order[run["method"]])
     ]

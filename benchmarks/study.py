@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import Progress
 
 from lightning_modules.report.groups import Row, comparisons, rows_of
-from lightning_modules.report.runs import RunRecord
+from lightning_modules.report.runs import METRIC, RunRecord
 from lightning_modules.report.significance import LEVEL, significance
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def records(done: dict[Case, dict[str, Any]]) -> list[RunRecord]:
             "dataset": case.dataset,
             "status": "ok" if result["error"] is None else "failed",
             "error": result["error"],
-            "test/acc1": result["accuracy"],
+            METRIC: result["accuracy"],
             "train_seconds": result["seconds"],
         }
         asked = {"condition": case.condition, "precision": case.precision}

@@ -17,6 +17,7 @@ from gcp.model import create_model
 from gcp.options import make_options
 from gcp.registry import Registry, resolve
 from gcp.spectral.lapack import FAILURES
+from lightning_modules import metric_names as names
 from lightning_modules.epochs import shown
 from lightning_modules.optimisation.mixing import Mixing
 from lightning_modules.optimisation.schedules import schedule
@@ -26,8 +27,6 @@ from lightning_modules.settings.training import TrainingOptions
 
 if TYPE_CHECKING:
     from datamodules.pictures import PictureBatch
-
-STAGES = ("train", "val", "test", "test_final")
 
 
 class Classifier(pl.LightningModule):
@@ -78,13 +77,16 @@ class Classifier(pl.LightningModule):
         self.loss = nn.CrossEntropyLoss()
         self.training_loss = nn.CrossEntropyLoss(label_smoothing=options.label_smoothing)
         self.mixing = Mixing(options, num_classes, seed)
-        self.test_stage = "test"
+        self.test_stage = names.TEST
+        counted = {names.ACCURACY: 1, names.ACCURACY_5: min(5, num_classes)}
         accuracy = MetricCollection(
-            {f"acc{k}": MulticlassAccuracy(num_classes, top_k=min(k, num_classes), average="micro") for k in (1, 5)},
+            {name: MulticlassAccuracy(num_classes, top_k=k, average="micro") for name, k in counted.items()},
             compute_groups=False,  # metrics whose first batches agree by chance would share their counts
         )
-        self.accuracy = nn.ModuleDict({f"{stage}_": accuracy.clone(prefix=f"{stage}/") for stage in STAGES})
-        self.mean_loss = nn.ModuleDict({f"{stage}_": MeanMetric() for stage in STAGES})
+        self.accuracy = nn.ModuleDict(
+            {f"{stage}_": accuracy.clone(prefix=names.of(stage, "")) for stage in names.STAGES}
+        )
+        self.mean_loss = nn.ModuleDict({f"{stage}_": MeanMetric() for stage in names.STAGES})
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to logits (B, num_classes)."""
@@ -97,12 +99,12 @@ class Classifier(pl.LightningModule):
         The accuracy of mixed images is against the label with the larger share.
         """
         images, labels = self.mixing(*batch, self.current_epoch, batch_idx, self.global_rank)
-        loss, _ = self._step((images, labels), batch_idx, "train")
+        loss, _ = self._step((images, labels), batch_idx, names.TRAIN)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Metrics of a validation batch."""
-        self._step(batch, batch_idx, "val")
+        self._step(batch, batch_idx, names.VAL)
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Metrics of a test batch; gives callbacks its logits (B, num_classes) and labels (B,)."""
@@ -148,7 +150,7 @@ class Classifier(pl.LightningModule):
     def _step(self, batch: tuple[Tensor, Tensor], batch_idx: int, stage: str) -> tuple[Tensor, Tensor]:
         """Loss and logits."""
         images, targets = batch
-        training = stage == "train"
+        training = stage == names.TRAIN
         try:
             logits = self._logits(images)
             loss: Tensor = (self.training_loss if training else self.loss)(logits, targets)
@@ -160,13 +162,14 @@ class Classifier(pl.LightningModule):
         accuracy.update(logits, targets if targets.dim() == 1 else targets.argmax(1))
         mean_loss = self.mean_loss[f"{stage}_"]  # exact over uneven shares: Lightning's sync_dist rounds the weights
         mean_loss(loss.detach(), len(images))
-        self.log(f"{stage}/loss", mean_loss, on_step=training, on_epoch=True, prog_bar=True)
+        self.log(names.of(stage, names.LOSS), mean_loss, on_step=training, on_epoch=True, prog_bar=True)
         self.log_dict(accuracy, on_step=False, on_epoch=True, prog_bar=True)
         return loss, logits
 
     def log_epoch(self, stage: str) -> None:
         """Log the averages of what the metrics of ``stage`` have seen, at the end of an epoch without a step."""
-        for name, visible in ((f"{stage}/loss_epoch", True), (f"{stage}/loss", False)):  # the names a step gives it
+        for metric, visible in ((names.LOSS_EPOCH, True), (names.LOSS, False)):  # the names a step gives it
+            name = names.of(stage, metric)
             self.log(name, self.mean_loss[f"{stage}_"], on_step=False, on_epoch=True, prog_bar=visible, logger=visible)
         self.log_dict(self.accuracy[f"{stage}_"], on_step=False, on_epoch=True, prog_bar=True)
 

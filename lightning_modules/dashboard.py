@@ -15,9 +15,9 @@ from lightning_modules.loggers.media import STEP
 from lightning_modules.settings.loggers import WandbOptions
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "val": tuple(names.of("val", each) for each in (names.ACCURACY, names.ACCURACY_5, names.LOSS)),
-    "test": tuple(names.of("test", each) for each in (names.ACCURACY, names.ACCURACY_5, names.LOSS)),
-    "train": (names.of("train", f"{names.LOSS}_step"), names.of("train", names.ACCURACY)),
+    "val": tuple(names.of(names.VAL, each) for each in names.RESULTS),
+    "test": tuple(names.of(names.TEST, each) for each in names.RESULTS),
+    "train": (names.of(names.TRAIN, names.LOSS_STEP), names.of(names.TRAIN, names.ACCURACY)),
     "spectrum": names.SPECTRUM,
     "grad": names.GRADIENT,
     "time": names.TIME,

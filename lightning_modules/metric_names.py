@@ -10,6 +10,7 @@ TRAIN, VAL, TEST = "train", "val", "test"
 TEST_FINAL = "test_final"  # the last epoch's weights, where others are the best
 STAGES = (TRAIN, VAL, TEST, TEST_FINAL)
 LOSS, ACCURACY, ACCURACY_5 = "loss", "acc1", "acc5"
+LOSS_STEP, LOSS_EPOCH = f"{LOSS}_step", f"{LOSS}_epoch"  # of training, where Lightning tells a step's from the mean
 RESULTS = (ACCURACY, ACCURACY_5, LOSS)
 
 
@@ -25,6 +26,7 @@ def is_training(name: str) -> bool:
 
 # What can decide which checkpoint is best: known once an epoch.
 MONITORED = tuple(of(stage, metric) for stage in (VAL, TRAIN) for metric in RESULTS)
+TRAIN_LOSS = of(TRAIN, LOSS_EPOCH)
 VAL_ACCURACY = of(VAL, ACCURACY)
 TEST_ACCURACY, TEST_ACCURACY_5, TEST_LOSS = (of(TEST, metric) for metric in RESULTS)
 FINAL_TEST_ACCURACY = of(TEST_FINAL, ACCURACY)
@@ -33,11 +35,13 @@ FINAL_TEST_ACCURACY = of(TEST_FINAL, ACCURACY)
 FINAL_VAL_ACCURACY = f"final/{VAL_ACCURACY}"
 BEST_VAL_ACCURACY = f"best/{VAL_ACCURACY}"
 BEST_EPOCH = "best/epoch"
+SWITCH_EPOCH, SWITCH_STEP, SWITCH_CONDITION = "switch/epoch", "switch/step", "switch/condition"
 SWA_EPOCHS = "swa/epochs"
 STOPPED_EPOCH = "early_stopping/epoch"
 STOPPED_REASON = "early_stopping/reason"
 
 CONFUSION = "test/confusion_matrix"  # a picture
+SPECTRUM_SECTION = "spectrum"  # with a name for each field of `SpectrumStatistics`
 CONDITION = "spectrum/condition"
 EFFECTIVE_RANK = "spectrum/effective_rank"
 NULL = "spectrum/null"

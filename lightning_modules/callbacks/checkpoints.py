@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from lightning_modules.callbacks.stopping import step_is_whole
+from lightning_modules.metric_names import is_training
 from lightning_modules.run.checkpoint_names import BEST, CONFIG_KEY, PREPROCESSING_KEY, STAGES
 from lightning_modules.run.interruption import Interrupted
 from lightning_modules.run.ranks import is_main_process
@@ -24,7 +25,7 @@ def best_checkpoint(directory: Path, options: CallbackOptions) -> ModelCheckpoin
         filename="best",
         monitor=options.monitor,
         mode=options.better,
-        save_on_train_epoch_end=True if options.monitor.startswith("train/") else None,  # none: with its validation
+        save_on_train_epoch_end=True if is_training(options.monitor) else None,  # none: with its validation
         enable_version_counter=False,
     )
 

@@ -66,7 +66,7 @@ class Confusion(Callback):
         """Write the files, of the best weights alone where others are tested too."""
         self.matrix = self._metric.compute().cpu()  # over all devices
         assert isinstance(pl_module, Classifier)
-        if not trainer.is_global_zero or pl_module.test_stage != "test":
+        if not trainer.is_global_zero or pl_module.test_stage != names.TEST:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         counts = self.matrix.tolist()

@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from lightning_modules import metric_names as names
 from lightning_modules.epochs import shown
 
 
@@ -22,8 +23,8 @@ class History(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the epoch's."""
-        if not trainer.sanity_checking and "val/acc1" in trainer.callback_metrics:
-            self.accuracies[trainer.current_epoch] = float(trainer.callback_metrics["val/acc1"])
+        if not trainer.sanity_checking and names.VAL_ACCURACY in trainer.callback_metrics:
+            self.accuracies[trainer.current_epoch] = float(trainer.callback_metrics[names.VAL_ACCURACY])
 
     def facts(self, best: int | None, monitor: str) -> dict[str, Any]:
         """What the summary says of the last epoch and of Lightning's epoch ``best``, whose checkpoint was kept.
@@ -33,10 +34,10 @@ class History(Callback):
         final = self.accuracies[max(self.accuracies)] if self.accuracies else None
         at_best = None if best is None else self.accuracies.get(best)
         return {
-            "val/acc1": at_best if monitor == "val/acc1" else final,
-            "final/val/acc1": final,
-            "best/val/acc1": at_best,
-            "best/epoch": None if best is None else shown(best),
+            names.VAL_ACCURACY: at_best if monitor == names.VAL_ACCURACY else final,
+            names.FINAL_VAL_ACCURACY: final,
+            names.BEST_VAL_ACCURACY: at_best,
+            names.BEST_EPOCH: None if best is None else shown(best),
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gcp.diagnostics.condition import condition_number
 from gcp.errors import OptionError
+from lightning_modules import metric_names as names
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.gathering import gathered
 from lightning_modules.epochs import shown
@@ -72,8 +73,11 @@ class MethodSwitch(Callback):
     def facts(self) -> dict[str, Any]:
         """What of it goes into the summary: the first epoch with the second method, steps before it, what decided."""
         switched = self.switched or {}
-        epoch = {"switch/epoch": shown(switched["epoch"])} if switched else {"switch/epoch": None}
-        return {**epoch, **{f"switch/{name}": switched.get(name) for name in ("step", "condition")}}
+        return {
+            names.SWITCH_EPOCH: shown(switched["epoch"]) if switched else None,
+            names.SWITCH_STEP: switched.get("step"),
+            names.SWITCH_CONDITION: switched.get("condition"),
+        }
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say so if the switch lies beyond the end."""
@@ -88,7 +92,7 @@ class MethodSwitch(Callback):
         epoch = trainer.current_epoch
         condition = self._median(epoch - 1)
         if condition is not None:
-            _log(trainer, {"switch/condition": condition})
+            _log(trainer, {names.SWITCH_CONDITION: condition})
         if self.switched is not None:
             return
         if self.due is not None:
@@ -99,7 +103,7 @@ class MethodSwitch(Callback):
             assert isinstance(pl_module, Classifier)
             set_method(pl_module, self.method)
             self.switched = {"epoch": epoch, "step": trainer.global_step, "condition": condition}
-            _log(trainer, {"switch/epoch": float(shown(epoch))})
+            _log(trainer, {names.SWITCH_EPOCH: float(shown(epoch))})
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

@@ -39,9 +39,9 @@ class EpochLines(Callback):
         if not trainer.is_global_zero:
             return
         parts = [f"{self.prefix}epoch {shown(trainer.current_epoch)}/{_last(trainer)}"]
-        parts.append(_results(trainer, "train", f"{names.LOSS}_epoch"))
+        parts.append(_results(trainer, names.TRAIN, names.LOSS_EPOCH))
         if self._validated == trainer.current_epoch:
-            parts.append(_results(trainer, "val", names.LOSS))
+            parts.append(_results(trainer, names.VAL, names.LOSS))
         parts.append(f"{perf_counter() - self._since:.1f} s")
         print("  ".join(part for part in parts if part), flush=True)  # a pipe or a file would keep it for later
 
@@ -51,7 +51,7 @@ class Bars(RichProgressBar):
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """The loss of the step."""
-        loss = trainer.progress_bar_metrics.get(names.of("train", f"{names.LOSS}_step"))
+        loss = trainer.progress_bar_metrics.get(names.of(names.TRAIN, names.LOSS_STEP))
         return {} if loss is None else {"loss": loss}
 
     def _get_train_description(self, current_epoch: int) -> str:

@@ -15,6 +15,7 @@ from torchmetrics import Metric
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.gathering import gathered
 from lightning_modules.loggers.csv import MetricsCSV
+from lightning_modules.metric_names import TRAIN
 from lightning_modules.run.checkpoint_names import RESUME
 
 
@@ -70,7 +71,7 @@ class Resume(Callback):
         """Log the training metrics of an epoch whose last batch was trained on before the interruption."""
         if not self._trained:
             assert isinstance(pl_module, Classifier)
-            pl_module.log_epoch("train")
+            pl_module.log_epoch(TRAIN)
         self._trained = False
 
     def on_save_checkpoint(

@@ -107,7 +107,10 @@ class SpectrumMonitor(Callback):
         exact, eigenvalues = exact_gradient(pooling, x[few], grad_y[few])
         channels, positions = x.shape[1], x[0, 0].numel()
         statistics = spectrum_statistics(eigenvalues, channels, positions)
-        measured = {f"spectrum/{name}": value.nanmedian().item() for name, value in statistics._asdict().items()}
+        measured = {
+            names.of(names.SPECTRUM_SECTION, name): value.nanmedian().item()
+            for name, value in statistics._asdict().items()
+        }
         if exact is not None:
             difference = torch.linalg.vector_norm((grad_x[few] - exact).double())
             measured[names.GRAD_ERROR] = (difference / torch.linalg.vector_norm(exact.double())).item()

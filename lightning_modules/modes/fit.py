@@ -35,7 +35,7 @@ from lightning_modules.modes.building import (
 )
 from lightning_modules.modes.stages import second_stage
 from lightning_modules.modes.table import show
-from lightning_modules.modes.test import RESULTS, test_network
+from lightning_modules.modes.test import test_network
 from lightning_modules.run.interruption import SIGNALS
 from lightning_modules.run.read_checkpoint import read
 from lightning_modules.run.spec import Run
@@ -121,13 +121,15 @@ def _test(
     """Test the last weights, and the best ones if those are of an earlier epoch; else the results are the same."""
     last_is_best = _epoch(best) in (None, trainer.current_epoch - 1)
     if not last_is_best:
-        module.test_stage = "test_final"
+        module.test_stage = names.TEST_FINAL
         test_network(trainer, module, data, summary)
-        module.test_stage = "test"
+        module.test_stage = names.TEST
         load_weights(module, read(Path(best.best_model_path)), Path(best.best_model_path))
     test_network(trainer, module, data, summary)
     if last_is_best:
-        summary.update(**{f"test_final/{name}": summary.fields[f"test/{name}"] for name in RESULTS})
+        summary.update(
+            **{names.of(names.TEST_FINAL, each): summary.fields[names.of(names.TEST, each)] for each in names.RESULTS}
+        )
 
 
 def _prefix(run: Run) -> str:

@@ -17,15 +17,15 @@ def show(run: Run, summary: Summary) -> None:
     """Print method, data, results and time of training and testing."""
     fields = summary.fields
     rows = {
-        "method": _methods(run, fields.get("switch/epoch")),
+        "method": _methods(run, fields.get(names.SWITCH_EPOCH)),
         "parameters": _parameters(fields),
         "epochs": _format(fields["epochs"], "d"),
         "stopped early": fields.get(names.STOPPED_REASON),
-        "best epoch": _format(fields.get("best/epoch"), "d"),
-        "validation accuracy": _both(fields, "val/acc1", "final/val/acc1"),
-        "test accuracy": _both(fields, "test/acc1", "test_final/acc1"),
-        "test accuracy, top 5": _format(fields["test/acc5"], ".2%"),
-        "test loss": _format(fields["test/loss"], ".4f"),
+        "best epoch": _format(fields.get(names.BEST_EPOCH), "d"),
+        "validation accuracy": _both(fields, names.VAL_ACCURACY, names.FINAL_VAL_ACCURACY),
+        "test accuracy": _both(fields, names.TEST_ACCURACY, names.FINAL_TEST_ACCURACY),
+        "test accuracy, top 5": _format(fields[names.TEST_ACCURACY_5], ".2%"),
+        "test loss": _format(fields[names.TEST_LOSS], ".4f"),
         "training time": _format(fields["train_seconds"], ".1f", " s"),
         "images per second": _format(fields["images_per_second"], ".0f"),
     }

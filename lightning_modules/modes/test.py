@@ -11,6 +11,7 @@ from datamodules.base import ImageDataModule
 from lightning_modules.callbacks.stopping import StopTogether
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.processes import processes
+from lightning_modules.metric_names import RESULTS, of
 from lightning_modules.modes.building import (
     build_callbacks,
     build_classifier,
@@ -22,8 +23,6 @@ from lightning_modules.modes.building import (
 from lightning_modules.modes.table import show
 from lightning_modules.run.spec import Run
 from lightning_modules.run.summary import Summary
-
-RESULTS = ("acc1", "acc5", "loss")
 
 
 def run(run: Run, summary: Summary) -> None:
@@ -44,10 +43,10 @@ def run(run: Run, summary: Summary) -> None:
 
 def test_network(trainer: pl.Trainer, module: Classifier, data: ImageDataModule, summary: Summary) -> None:
     """Test the weights ``module`` holds now; the metrics go to the loggers and the summary, under its stage."""
+    reported = [of(module.test_stage, metric) for metric in RESULTS]
     if trainer.limit_test_batches == 0:
         print("trainer.limit_test_batches=0: not tested", file=sys.stderr)
-        summary.update(**{f"{module.test_stage}/{name}": None for name in RESULTS})
+        summary.update(**dict.fromkeys(reported))
         return
     (metrics,) = trainer.test(module, datamodule=data, verbose=False)
-    names = [f"{module.test_stage}/{name}" for name in RESULTS]
-    summary.update(**{name: metrics.get(name) for name in names})
+    summary.update(**{name: metrics.get(name) for name in reported})

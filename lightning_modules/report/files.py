@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from gcp.errors import DataError
+from lightning_modules.metric_names import VAL_ACCURACY
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # plain values only, in C where PyYAML was built with it
 DEEPEST = 32  # levels of a configuration
@@ -89,9 +90,9 @@ def _curve(file: Path) -> Curve:
     header = _cells(next(lines, b""))
     if header is None or not {"epoch", "step"} <= set(header):
         return Curve([], f"{file.name} is not a table of metrics")
-    if "val/acc1" not in header:
+    if VAL_ACCURACY not in header:
         return Curve([])
-    epoch, accuracy = header.index("epoch"), header.index("val/acc1")
+    epoch, accuracy = header.index("epoch"), header.index(VAL_ACCURACY)
     points: dict[int, float] = {}
     damaged = 0
     for line in lines:

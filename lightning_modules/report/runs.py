@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gcp.errors import DataError
+from lightning_modules.metric_names import TEST_ACCURACY
 from lightning_modules.report.files import printable, read_curve, read_json, read_yaml
 from lightning_modules.run.checkpoint_names import FIRST
 from lightning_modules.run.summary import ASKED, FILE, OK
 
-METRIC = "test/acc1"
+METRIC = TEST_ACCURACY
 MODES = ("fit", "test")  # those that end in a result
 
 

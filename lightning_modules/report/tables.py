@@ -6,6 +6,7 @@ import csv
 import math
 from pathlib import Path
 
+from lightning_modules import metric_names as names
 from lightning_modules.report.files import printable
 from lightning_modules.report.groups import PLACE, Row, Section, comparisons, sections
 from lightning_modules.report.runs import METRIC, Found, RunRecord, Skipped
@@ -16,10 +17,10 @@ HEADER = ["method", "test acc", "± seeds", "val acc", "test loss", "train s", "
 NUMBERS = (
     f"{METRIC}_mean",
     f"{METRIC}_std",
-    "val/acc1_mean",
-    "val/acc1_std",
-    "test/acc5_mean",
-    "test/loss_mean",
+    f"{names.VAL_ACCURACY}_mean",
+    f"{names.VAL_ACCURACY}_std",
+    f"{names.TEST_ACCURACY_5}_mean",
+    f"{names.TEST_LOSS}_mean",
     "train_seconds_mean",
     "images_per_second_mean",
     "published",
@@ -34,8 +35,9 @@ def write_csv(rows: list[Row], file: Path) -> None:
         writer.writerow(["method", *PLACE, *columns, "runs", "failed", *NUMBERS])
         for row in rows:
             numbers = [
-                row.mean(), row.spread(), row.mean("val/acc1"), row.spread("val/acc1"), row.mean("test/acc5"),
-                row.mean("test/loss"), row.mean("train_seconds"), row.mean("images_per_second"), row.published,
+                row.mean(), row.spread(), row.mean(names.VAL_ACCURACY), row.spread(names.VAL_ACCURACY),
+                row.mean(names.TEST_ACCURACY_5), row.mean(names.TEST_LOSS), row.mean("train_seconds"),
+                row.mean("images_per_second"), row.published,
             ]  # fmt: skip
             setting = [*(row.setting.get(name, "") for name in PLACE), *(row.options.get(name, "") for name in columns)]
             texts = ["" if number is None else repr(round(number, 6)) for number in numbers]
@@ -88,12 +90,12 @@ def reason(run: RunRecord) -> str:
 
 def cells(row: Row) -> list[str]:
     """What `HEADER` names, as text."""
-    loss, seconds, speed = (row.mean(name) for name in ("test/loss", "train_seconds", "images_per_second"))
+    loss, seconds, speed = (row.mean(name) for name in (names.TEST_LOSS, "train_seconds", "images_per_second"))
     return [
         row.method,
         _percent(row.mean()),
         _percent(row.spread()),
-        _percent(row.mean("val/acc1")),
+        _percent(row.mean(names.VAL_ACCURACY)),
         "" if loss is None else f"{loss:.4f}",
         "" if seconds is None else f"{seconds:.1f}",
         "" if speed is None else f"{speed:.0f}",

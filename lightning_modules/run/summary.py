@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lightning_modules.metric_names import TEST_ACCURACY, TEST_ACCURACY_5, TEST_LOSS, VAL_ACCURACY
 from lightning_modules.run.checkpoint_names import FOLDER
 from lightning_modules.run.storage import write_whole
 
@@ -43,10 +44,7 @@ class Summary:
             "epochs": None,
             "train_seconds": None,
             "images_per_second": None,
-            "val/acc1": None,
-            "test/acc1": None,
-            "test/acc5": None,
-            "test/loss": None,
+            **dict.fromkeys((VAL_ACCURACY, TEST_ACCURACY, TEST_ACCURACY_5, TEST_LOSS)),
             **read_summary(directory),  # a run that goes on here, or is tested here, keeps what it knew
             **known,
             "status": RUNNING,

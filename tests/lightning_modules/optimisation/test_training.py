@@ -30,7 +30,7 @@ def classifier(method: str = "pade", **training) -> Classifier:
     )
 
 
-class KilledError(Exception):
+class KilledError(BaseException):
     """Stands for the end of the process."""
 
 
