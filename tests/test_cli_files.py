@@ -22,7 +22,8 @@ def test_train_test_and_predict(cli, tmp_path, summary_of, protocol):
     outcome = cli(*options, *HERE)
     assert outcome.code == 0, outcome.err
     assert 0 <= summary_of(tmp_path / "run")["test/acc1"] <= 1
-    again = cli("mode=test", "ckpt_path=run", "dataset=cub", "data.protocol=center", "callbacks.progress_bar=false")
+    test = ["mode=test", "ckpt_path=run", "dataset=cub", "data.root=birds", "data.protocol=center"]
+    again = cli(*test, "callbacks.progress_bar=false")
     assert again.code == 0, again.err
     outcome = cli("mode=predict", "ckpt_path=run", "data.path=birds/images", "hydra.run.dir=predicted")
     assert outcome.code == 0, outcome.err

@@ -14,8 +14,8 @@ from datamodules.datasets import create_datamodule
 from datamodules.pictures import Pictures, find_pictures, join
 from datamodules.preprocessing import Preprocessing
 from gcp.errors import DataError
-from lightning_modules.callbacks.checkpoints import ConfigInCheckpoint
 from lightning_modules.classifier import Classifier
+from lightning_modules.run.checkpoint_names import PREPROCESSING_KEY
 from tests.small import SMALL
 
 
@@ -106,7 +106,7 @@ def test_a_checkpoint_that_does_not_say_how_its_images_were_prepared(cli, tmp_pa
     assert cli(*SMALL, "hydra.run.dir=run").code == 0
     path = tmp_path / "run/checkpoints/best.ckpt"
     checkpoint = torch.load(path, weights_only=True)
-    stored = checkpoint.pop(ConfigInCheckpoint.PREPROCESSING)
+    stored = checkpoint.pop(PREPROCESSING_KEY)
     torch.save(checkpoint, tmp_path / "old.ckpt")
     assert Preprocessing(**stored).class_names == [str(digit) for digit in range(10)]
     for name, file in (("new", path), ("old", "old.ckpt")):

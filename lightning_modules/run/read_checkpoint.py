@@ -1,7 +1,9 @@
-"""Reading a checkpoint, and what one of ours says of its run."""
+"""Reading a checkpoint, once for all parts of a command that ask for it, and what one of ours says of its run."""
 
 from __future__ import annotations
 
+import copy
+import os
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -13,9 +15,11 @@ from gcp.tensor_files import read_file
 from lightning_modules.run.checkpoint_names import CONFIG_KEY, HYPERPARAMETERS_KEY, LAST, PREVIOUS
 from lightning_modules.run.ranks import is_main_process
 
+_kept: dict[tuple[Any, ...], Any] = {}  # what was read last, by the identity of its file; one entry at most
+
 
 def read(path: Path) -> dict[str, Any]:
-    """The contents of one of our checkpoints; runs no code from it.
+    """The contents of one of our checkpoints, which the next reader gets too: leave them as they are.
 
     Raises:
         CheckpointError: not readable, damaged, or written by something else.
@@ -25,6 +29,21 @@ def read(path: Path) -> dict[str, Any]:
         found = ", ".join(map(str, list(checkpoint)[:5])) if isinstance(checkpoint, dict) else type(checkpoint).__name__
         raise CheckpointError(f"{path} was not written by run.py: it holds no configuration but {found}")
     return checkpoint
+
+
+def take(path: Path) -> Any:
+    """What is in a file, for a reader who keeps or changes it: a copy in memory of its own. Raises as `read`.
+
+    It is the last reader: what was kept is forgotten.
+    """
+    contents = copy.deepcopy(_read_whole(path))
+    forget()
+    return contents
+
+
+def forget() -> None:
+    """Keep nothing of what was read."""
+    _kept.clear()
 
 
 def readable(path: Path, say: bool = True) -> tuple[Path, Any]:
@@ -59,13 +78,6 @@ def as_saved(config: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[s
     return {**config} if method is None else {**config, "method": method, "switch": {}}
 
 
-def _read_whole(path: Path) -> Any:
-    """What is in the file. Raises CheckpointError, also if a single bit of it has changed since it was written."""
-    contents = read_file(path)
-    check_whole(path)
-    return contents
-
-
 def check_whole(path: Path) -> None:
     """Compare what a checkpoint holds with the checksums written with it; torch does not when it reads.
 
@@ -80,3 +92,18 @@ def check_whole(path: Path) -> None:
         raise CheckpointError(f"{path} is no readable checkpoint ({error}); the file is damaged") from None
     if damaged is not None:
         raise CheckpointError(f"{path} is no readable checkpoint ({damaged} has another checksum); the file is damaged")
+
+
+def _read_whole(path: Path) -> Any:
+    """What is in the file. Raises CheckpointError, also if a single bit of it has changed since it was written."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return read_file(path)  # which says what is wrong
+    identity = (path.resolve(), status.st_ino, status.st_size, status.st_mtime_ns)  # another one once it was written to
+    if identity not in _kept:
+        contents = read_file(path)
+        check_whole(path)
+        forget()
+        _kept[identity] = contents
+    return _kept[identity]

@@ -11,11 +11,12 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from lightning_modules.run.checkpoint_names import LAST, PREVIOUS
+from lightning_modules.run.read_checkpoint import take
 from lightning_modules.run.storage import storage_error, whole
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the file, brings it to the disk, and only then gives it its name.
+    """Writes a checkpoint beside the file, brings it to the disk, and only then gives it its name; reads it once.
 
     Lightning's own goes through the folder of temporary files; where that is another disk, moving it is a copy that can
     be cut short. The ``last.ckpt`` there was stays, as ``last.previous.ckpt``. What cannot be written whole is removed,
@@ -43,6 +44,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 raise
             raise problem from error
         _sync(target.parent)
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """What is in the file, on the CPU, as `restore` has read it already; runs no code from it."""
+        return take(Path(path))
 
 
 def _keep(file: Path, name: Path) -> None:
