@@ -54,7 +54,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """How pictures from elsewhere become images of this dataset, after ``setup``; none: it does not say."""
+        """How pictures from elsewhere become images of this dataset, after ``setup``; None: it does not say."""
         return None
 
     @property

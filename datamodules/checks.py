@@ -95,7 +95,7 @@ class _Folder:
                 raise DataError(f"the folder {path} cannot be read ({error.strerror}); mend that") from None
 
     def itself(self, path: str) -> str | None:
-        """The file ``path``, which is in this folder, without links on the way; none: it is not there."""
+        """The file ``path``, which is in this folder, without links on the way; None: it is not there."""
         name = os.path.basename(path)
         if name not in self.names:
             return None

@@ -63,7 +63,7 @@ class FileDataModule(ImageDataModule):
         """Read the lists in ``root``, which has the layout."""
 
     def class_in(self, path: str) -> str | None:
-        """Name of the class of the image ``path``, by the name of the file or its folder; none: they say nothing."""
+        """Name of the class of the image ``path``, by the name of the file or its folder; None: they say nothing."""
         return None
 
     @property

@@ -113,7 +113,7 @@ def _candidates(root: Path, layout: Layout) -> list[Path]:
 
 
 def _present(root: Path, layout: Layout) -> tuple[Archive, ...]:
-    """The archives in ``root``, if there are enough of them; none: there are not."""
+    """The archives in ``root``, if there are enough of them; None: there are not."""
     for archives in (layout.archives, layout.others):
         if all((root / archive.file).exists() for archive in archives):
             return archives

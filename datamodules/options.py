@@ -15,7 +15,7 @@ class DataOptions(Options):
     """Options every dataset takes."""
 
     batch_size: int = option(32, "images per training step, on each device", minimum=1)
-    eval_batch_size: int | None = option(None, "images per validation or test step; none: batch_size", minimum=1)
+    eval_batch_size: int | None = option(None, "images per validation or test step; null: batch_size", minimum=1)
     num_workers: int = option(0, "processes that load images; 0 loads in the training process", minimum=0)
     image_size: int = option(64, "height and width of the images in pixels", minimum=1, maximum=LARGEST_IMAGE)
     seed: int = option(0, "seed of the order of the training images; the run sets it", minimum=0, maximum=LARGEST_SEED)
@@ -52,11 +52,11 @@ class TexturesOptions(DataOptions):
 class FileOptions(DataOptions):
     """Options of datasets made of files."""
 
-    root: str | None = option(None, "folder of the dataset; none: $GCP_DATA/NAME")
+    root: str | None = option(None, "folder of the dataset; null: $GCP_DATA/NAME")
     download: bool = option(False, "fetch what is not there, where it has a public address")
     transform: str = option("fgvc448", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
     image_size: int | None = option(
-        None, "height and width of what the network sees; none: the transform's", minimum=1, maximum=LARGEST_IMAGE
+        None, "height and width of what the network sees; null: the transform's", minimum=1, maximum=LARGEST_IMAGE
     )
     protocol: str = option(
         "center",

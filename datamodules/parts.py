@@ -19,7 +19,7 @@ KNOWN = "; ".join(f"{part}/ ({', '.join(names[1:])})" for part, names in NAMES.i
 
 
 def parts_of(root: Path) -> dict[str, Path]:
-    """Folders of "train", "val" and "test" in ``root``, by their common names in any case; none: a folder of classes.
+    """Folders of "train", "val" and "test" in ``root``, by their common names in any case; None: a folder of classes.
 
     Raises:
         DataError: two folders for one part, none to train on, or what looks like parts but is not understood.

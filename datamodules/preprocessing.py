@@ -17,9 +17,9 @@ class Preprocessing:
     Attributes:
         image_size: height and width in pixels.
         class_names: names of the classes; the position is the label.
-        mean: of each channel, for values from 0 (black) to 1; none: every image by its own mean and deviation.
+        mean: of each channel, for values from 0 (black) to 1; None: every image by its own mean and deviation.
         std: standard deviation of each channel, likewise.
-        resize: length of the short side, or height and width, before the centre is cut out; none: image_size itself.
+        resize: length of the short side, or height and width, before the centre is cut out; None: image_size itself.
         fractions: images are resized as fractions of white, as those of a dataset without files; else in 256 levels.
     """
 

@@ -46,7 +46,7 @@ class Board:
 
 SECONDS_TO_DIE = 5.0  # that a process with a core to write may take
 _BOARDS: deque[Board] = deque(maxlen=16)  # the latest; a loader may be gone before its error arrives
-_note: Any = None  # of this process; none: it is no loading process
+_note: Any = None  # of this process; None: it is no loading process
 
 
 @contextmanager

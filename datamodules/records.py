@@ -23,7 +23,7 @@ class Record(NamedTuple):
         path: the file.
         label: 0 .. number of classes - 1.
         box: left, upper, right and lower edge of what is to be cut out first, in pixels, as slices take them (they may
-            lie beyond the image; right and lower, when negative, count from the end); none: all of it.
+            lie beyond the image; right and lower, when negative, count from the end); None: all of it.
     """
 
     path: Path

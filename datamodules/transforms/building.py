@@ -24,7 +24,7 @@ def create_transform(name: str, part: str, image_size: int | None = None, protoc
     Args:
         name: one of `TRANSFORMS`.
         part: "train" augments; "val" and "test" look at the centre.
-        image_size: h and w; none: the transform's own.
+        image_size: h and w; None: the transform's own.
         protocol: the views of the test part: "center"; "flip", the centre and its mirror image (K = 2); "ten_crop", the
             centre, the four corners and their mirror images (K = 10); "multi_scale", the centre and its mirror image at
             three scales of the image (K = 6). The logits of the views are to be averaged.

@@ -15,7 +15,7 @@ class TransformInfo:
 
     Attributes:
         image_size: height and width of what the network sees.
-        resize: first step: length of the short side, or (height, width); none: no resizing.
+        resize: first step: length of the short side, or (height, width); None: no resizing.
         train: what training crops: "random_resized" (scale and aspect ratio at random), "padded" (4 pixels of
             padding, a random crop) or "center".
         summary: one line for listings.

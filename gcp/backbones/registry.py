@@ -48,7 +48,7 @@ class BackboneOptions(Options):
 class UnpublishedOptions(BackboneOptions):
     """Options of backbones that nobody has published weights for."""
 
-    weights: str | None = option(None, "a run directory or checkpoint of this project to start from; none: random")
+    weights: str | None = option(None, "a run directory or checkpoint of this project to start from; null: random")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class TorchvisionOptions(BackboneOptions):
     weights: str | None = option(
         None,
         "a name of torchvision's weights, such as DEFAULT or IMAGENET1K_V2, a file, or a run directory of this "
-        "project; none: random",
+        "project; null: random",
     )
 
 
@@ -92,7 +92,7 @@ class TimmOptions(BackboneOptions):
 
     model: str = option("convnext_tiny", "a name of timm's list_models()")
     weights: str | None = option(
-        None, "a file of the model's weights (.safetensors, .pth), or a run directory of this project; none: random"
+        None, "a file of the model's weights (.safetensors, .pth), or a run directory of this project; null: random"
     )
 
 

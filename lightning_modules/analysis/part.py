@@ -18,7 +18,7 @@ class Table:
         name: of its files.
         header: names of the columns.
         rows: numbers and words.
-        page: the rows that index.md shows; none: all of them.
+        page: the rows that index.md shows; None: all of them.
     """
 
     name: str

@@ -25,7 +25,7 @@ def best_checkpoint(directory: Path, options: CallbackOptions) -> ModelCheckpoin
         filename="best",
         monitor=options.monitor,
         mode=options.better,
-        save_on_train_epoch_end=True if is_training(options.monitor) else None,  # none: with its validation
+        save_on_train_epoch_end=True if is_training(options.monitor) else None,  # None: with its validation
         enable_version_counter=False,
     )
 
@@ -71,7 +71,7 @@ class LastCheckpoint(ModelCheckpoint):
 
     Args:
         directory: the folder of the checkpoints.
-        steps: optimizer steps between two of them; none: after every epoch.
+        steps: optimizer steps between two of them; None: after every epoch.
     """
 
     def __init__(self, directory: Path, steps: int | None = None) -> None:
@@ -103,7 +103,7 @@ class ConfigInCheckpoint(Callback):
     Args:
         run: its resolved configuration, from which ``mode=test`` rebuilds the network, and that of the run of two
             stages it is part of, with which that run goes on.
-        preprocessing: `Preprocessing.plain` of the dataset, with which ``mode=predict`` reads pictures; none: unknown.
+        preprocessing: `Preprocessing.plain` of the dataset, with which ``mode=predict`` reads pictures; None: unknown.
     """
 
     def __init__(self, run: Run, preprocessing: dict[str, Any] | None = None) -> None:

@@ -33,7 +33,7 @@ class Confusion(Callback):
         class_names: the position is the label; None: those of the data module.
 
     Attributes:
-        matrix: counts (K, K) of the last test, rows the true classes; none before.
+        matrix: counts (K, K) of the last test, rows the true classes; None before.
     """
 
     PER_CLASS = "per_class.csv"

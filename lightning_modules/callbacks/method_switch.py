@@ -25,7 +25,7 @@ SAMPLES = 8  # images of a batch whose condition number is measured
 
 
 def due_epoch(options: SwitchOptions, schedule: Mapping[str, Any]) -> int | None:
-    """Epoch, counted from 0, that begins with the second method; none: the condition number decides.
+    """Epoch, counted from 0, that begins with the second method; None: the condition number decides.
 
     Raises OptionError if the schedule has no last decay.
     """
@@ -56,7 +56,7 @@ class MethodSwitch(Callback):
         OptionError: the second method cannot take the first one's place, or the schedule has no last decay.
 
     Attributes:
-        switched: "epoch" (Lightning's, from 0) and "step" of the switch, and "condition" if that decided; none before.
+        switched: "epoch" (Lightning's, from 0) and "step" of the switch, and "condition" if that decided; None before.
     """
 
     def __init__(self, module: Classifier, options: SwitchOptions) -> None:
@@ -150,7 +150,7 @@ class MethodSwitch(Callback):
         self._heard += condition_number(inputs[0][:SAMPLES]).tolist()
 
     def _median(self, epoch: int) -> float | None:
-        """Median over the devices of what was measured in ``epoch``; none if nothing was."""
+        """Median over the devices of what was measured in ``epoch``; None if nothing was."""
         if self._measured["epoch"] != epoch:
             return None
         median = torch.tensor(self._measured["values"], dtype=torch.float64).nanmedian().item()

@@ -41,9 +41,9 @@ class SpectrumMonitor(Callback):
     dL/dy.
 
     Args:
-        every: steps between two measurements; none: none of these.
+        every: steps between two measurements; None: none of these.
         smoothness_every: steps between two measurements of the beta-smoothness of the convolution before the layer, on
-            the whole batch, five more forward and backward passes; none: not measured. On one device only.
+            the whole batch, five more forward and backward passes; None: not measured. On one device only.
     """
 
     def __init__(self, every: int | None, smoothness_every: int | None = None) -> None:

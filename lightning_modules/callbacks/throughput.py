@@ -27,7 +27,7 @@ class Throughput(Callback):
 
     @property
     def images_per_second(self) -> float | None:
-        """Training images per second; none before the first."""
+        """Training images per second; None before the first."""
         return self.images / self.seconds if self.seconds else None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -62,7 +62,7 @@ def write(model: nn.Module, images: Tensor, path: Path) -> None:
 
 
 def load(path: Path) -> Callable[[Tensor], Tensor] | None:
-    """The file in onnxruntime as a function of images; none if that is not installed."""
+    """The file in onnxruntime as a function of images; None if that is not installed."""
     if find_spec("onnxruntime") is None:
         return None
     import onnxruntime

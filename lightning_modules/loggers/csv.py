@@ -35,7 +35,7 @@ class MetricsCSV(CountedFromOne, CSVLogger):
 
     Args:
         directory: the run directory.
-        steps_done: rows of later steps belong to work that will be done again, and go; none: all rows stay.
+        steps_done: rows of later steps belong to work that will be done again, and go; None: all rows stay.
         rows_done: the rows beyond so many go instead, where steps do not tell: validation may be done again too.
     """
 
@@ -173,7 +173,7 @@ def read_rows(content: bytes) -> tuple[list[str], dict[int, dict[str, str]], lis
 
 
 def _fields(line: bytes) -> list[str] | None:
-    """The fields of a line; none: it is no text."""
+    """The fields of a line; None: it is no text."""
     try:
         text = line.decode().removesuffix("\r")
     except UnicodeDecodeError:

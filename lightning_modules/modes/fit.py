@@ -110,7 +110,7 @@ def _facts(callback: Callback) -> Mapping[str, Any]:
 
 
 def _epoch(best: ModelCheckpoint) -> int | None:
-    """The epoch, counted from 0, of the best checkpoint; none: there is none, or it could not be written."""
+    """The epoch, counted from 0, of the best checkpoint; None: there is none, or it could not be written."""
     path = Path(best.best_model_path)
     return int(read(path)["epoch"]) if path.is_file() else None
 

@@ -72,6 +72,6 @@ def _train(run: Run, outer: Summary, fit: Callable[[Run, Summary], None]) -> Non
 
 
 def _left(run: Run) -> Run | None:
-    """The stage as it goes on from a checkpoint an earlier attempt left in its directory; none: there is none."""
+    """The stage as it goes on from a checkpoint an earlier attempt left in its directory; None: there is none."""
     last = last_in(run.directory)
     return going_on(run, *readable(last[0])) if last else None

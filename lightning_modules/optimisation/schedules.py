@@ -22,7 +22,7 @@ class Span:
     """What schedules stretch over.
 
     Attributes:
-        epochs: epochs of the whole training; none if that is not known.
+        epochs: epochs of the whole training; None if that is not known.
         lr: ``optimizer.lr``.
         warmup: epochs of warm-up, which may end inside an epoch.
     """
@@ -87,7 +87,7 @@ def schedule(
         optimizer: its ``defaults`` hold the learning rate.
         factor: a factor function.
         options: of the schedule.
-        epochs: epochs of the whole training; none if not known.
+        epochs: epochs of the whole training; None if not known.
         steps_per_epoch: gives the optimizer steps of an epoch; asked only if steps are counted.
 
     Raises:

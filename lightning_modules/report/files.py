@@ -27,7 +27,7 @@ class Curve(NamedTuple):
 
     Attributes:
         points: (epoch, val/acc1), epochs counted from 1.
-        damage: what of the file could not be used, in words; none: all of it could.
+        damage: what of the file could not be used, in words; None: all of it could.
     """
 
     points: list[tuple[int, float]]
@@ -116,7 +116,7 @@ def _lines(file: Path) -> Iterator[bytes]:
 
 
 def _cells(line: bytes) -> list[str] | None:
-    """The cells of a whole line; none if it is not one: without an end, a number may lack its last digits."""
+    """The cells of a whole line; None if it is not one: without an end, a number may lack its last digits."""
     if not line.endswith(b"\n") or b"\0" in line:
         return None
     try:

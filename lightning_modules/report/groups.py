@@ -65,7 +65,7 @@ class Row:
         return statistics.fmean(values) if all(map(math.isfinite, values)) else math.nan
 
     def spread(self, name: str = METRIC) -> float | None:
-        """Standard deviation over the finished runs; none for fewer than two."""
+        """Standard deviation over the finished runs; None for fewer than two."""
         values = self.values(name)
         if len(values) < 2:
             return None

@@ -162,7 +162,7 @@ def read_runs(paths: Iterable[Path]) -> Found:
 
 
 def number(value: object) -> float | None:
-    """A number as such, NaN and infinity included; none for anything else."""
+    """A number as such, NaN and infinity included; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

@@ -39,7 +39,7 @@ class Significance(NamedTuple):
         methods: how many there are, with or without a result; one with several options is one.
         compared: those with a result, by `Row.name`.
         seeds: seeds that all of these have finished.
-        friedman: p value of Friedman's test that all are alike; none for fewer than three methods or two seeds.
+        friedman: p value of Friedman's test that all are alike; None for fewer than three methods or two seeds.
         pairs: all pairs, smallest p first; empty for fewer than two seeds.
     """
 

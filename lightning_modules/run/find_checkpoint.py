@@ -57,7 +57,7 @@ def _last(roots: Sequence[Path]) -> Path:
 
 
 def requeued(directory: Path) -> Path | None:
-    """The newest checkpoint a job of Slurm that runs again left in its run directory; none: it starts anew."""
+    """The newest checkpoint a job of Slurm that runs again left in its run directory; None: it starts anew."""
     if not queued_again():
         return None
     found = [path for each in (directory, directory / FIRST) for path in each.glob(REQUEUED)]

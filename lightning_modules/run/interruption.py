@@ -41,7 +41,7 @@ class Signals:
     """What this process has been sent.
 
     Attributes:
-        received: the first signal since they are `heard`; none before.
+        received: the first signal since they are `heard`; None before.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Signals:
         """Raise Interrupted; no signal does from now on.
 
         Args:
-            signum: for the exit code; none: what was received, or SIGTERM if another process received it.
+            signum: for the exit code; None: what was received, or SIGTERM if another process received it.
             where: see `Interrupted`.
             orderly: see `Interrupted`.
         """

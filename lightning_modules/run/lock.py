@@ -47,7 +47,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def holder(directory: Path) -> str | None:
-    """The process in ``directory``, "process PID on HOST"; none: it is free. Not for the process that holds it."""
+    """The process in ``directory``, "process PID on HOST"; None: it is free. Not for the process that holds it."""
     try:
         descriptor = os.open(directory / FILE, os.O_RDWR)
     except OSError:

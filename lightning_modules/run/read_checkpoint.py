@@ -66,7 +66,7 @@ def is_ours(contents: object) -> bool:
 
 
 def method_in(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The method of the network in a checkpoint of ours, after a switch the second one; none in others."""
+    """The method of the network in a checkpoint of ours, after a switch the second one; None in others."""
     hyperparameters = checkpoint.get(HYPERPARAMETERS_KEY, {})
     method = hyperparameters.get("method")
     return None if method is None else dict(method)

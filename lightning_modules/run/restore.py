@@ -86,7 +86,7 @@ def going_on(run: Run, path: Path, contents: Mapping[str, Any]) -> Run:
 
 
 def stored_config(path: str, directory: Path | None, training: bool) -> dict[str, Any] | None:
-    """The configuration in the checkpoint that ``path`` means, with the method of the moment; none: a published one.
+    """The configuration in the checkpoint that ``path`` means, with the method of the moment; None: a published one.
 
     Raises CheckpointError as `find` and `read`.
     """

@@ -17,7 +17,7 @@ class Run:
         published: whether its ``ckpt_path`` is a published checkpoint: weights alone, without a run behind them.
         sweep: name of the sweep it is a job of.
         initial: checkpoint of an earlier stage, whose weights training starts from.
-        steps_done: optimizer steps behind the checkpoint it goes on from; 0: a new run, none: nothing is trained.
+        steps_done: optimizer steps behind the checkpoint it goes on from; 0: a new run, None: nothing is trained.
         rows_done: rows of metrics.csv behind it, if it was written inside an epoch.
         stage: of a run of two stages, 1 or 2, that of the checkpoint, or of this run if it is one of them.
         stages: configuration of the run of two stages that this one is a stage of.

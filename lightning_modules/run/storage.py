@@ -62,7 +62,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def storage_error(error: BaseException, place: Path | None = None) -> StorageError | None:
-    """The sentence for ``error``, with the path; none: it is about something else.
+    """The sentence for ``error``, with the path; None: it is about something else.
 
     Args:
         error: what was raised, perhaps while another error was handled.

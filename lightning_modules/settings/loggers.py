@@ -24,9 +24,9 @@ class WandbOptions(Options):
         choices=("auto", "online", "offline", "disabled"),
     )
     project: str = option("gcp", "W&B project")
-    entity: str | None = option(None, "W&B user or team; none: the account's default")
-    run_name: str | None = option(None, "run name; none: METHOD-BACKBONE-DATASET-sSEED")
-    group: str | None = option(None, "run group; none: the sweep's directory, or BACKBONE-DATASET outside a sweep")
+    entity: str | None = option(None, "W&B user or team; null: the account's default")
+    run_name: str | None = option(None, "run name; null: METHOD-BACKBONE-DATASET-sSEED")
+    group: str | None = option(None, "run group; null: the sweep's directory, or BACKBONE-DATASET outside a sweep")
     tags: list[str] = option([], "tags beside method, backbone, dataset and seed")
     timeout: float = option(30.0, "seconds to wait for the service before going offline", above=0)
 

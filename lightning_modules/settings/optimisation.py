@@ -18,7 +18,7 @@ class OptimizerOptions(Options):
     lr: float = option(0.1, "learning rate of features and representation", above=0)
     weight_decay: float = option(1e-4, "weight decay", minimum=0)
     classifier_factor: float = option(1.0, "the classifier's learning rate is lr times this", above=0)
-    classifier_weight_decay: float | None = option(None, "weight decay of the classifier; none: as the rest", minimum=0)
+    classifier_weight_decay: float | None = option(None, "weight decay of the classifier; null: as the rest", minimum=0)
     decay_norm_and_bias: bool = option(True, "false: no weight decay for norms, biases and other single gains")
 
 
@@ -104,7 +104,7 @@ class StepOptions(ScheduleOptions):
 class LogOptions(ScheduleOptions):
     """Options of `log`."""
 
-    p0: float | None = option(None, "the first learning rate is 10^p0, in the place of optimizer.lr; none: that is it")
+    p0: float | None = option(None, "the first learning rate is 10^p0, in the place of optimizer.lr; null: that is it")
     p1: float = option(-4.0, "the last epoch's learning rate is 10^p1")
 
 

@@ -26,7 +26,7 @@ class TrainerOptions(Options):
         choices=("32-true", "64-true", "16-mixed", "bf16-mixed"),
     )
     deterministic: bool = option(False, "deterministic algorithms only, where torch has them")
-    gradient_clip_val: float | None = option(5.0, "largest gradient norm; none: not clipped", above=0)
+    gradient_clip_val: float | None = option(5.0, "largest gradient norm; null: not clipped", above=0)
     accumulate_grad_batches: int = option(1, "batches per optimizer step", minimum=1)
     limit_train_batches: int | float = option(1.0, "number or fraction of batches per epoch", above=0)
     limit_val_batches: int | float = option(1.0, "number or fraction of validation batches", minimum=0)
@@ -67,7 +67,7 @@ class TrainingOptions(Options):
     cutmix: float = option(0.0, "paste parts of images, alpha; with mixup, either by chance per batch", minimum=0)
     ema_decay: float | None = option(
         None,
-        "decay per optimizer step of the averaged weights that are validated, tested and kept; none: no averaging",
+        "decay per optimizer step of the averaged weights that are validated, tested and kept; null: no averaging",
         above=0,
     )
 
@@ -83,7 +83,7 @@ class TrainingOptions(Options):
 class SwitchOptions(Options):
     """Hybrid training: one method first, ``method``, and another one for the rest; weights and optimizer go on."""
 
-    to: str | None = option(None, "method the run switches to; none: it keeps its method")
+    to: str | None = option(None, "method the run switches to; null: it keeps its method")
     options: dict[str, Any] = option({}, "options of that method, switch.options.degree=50; the rest as by default")
     at: str = option(
         "last_decay",
@@ -123,10 +123,10 @@ class SwitchOptions(Options):
 class SecondStageOptions(Options):
     """A second training that starts from the best weights of the first: new layers first, then all of them."""
 
-    epochs: int | None = option(None, "epochs of the second stage; none: there is one stage", minimum=1)
-    batch_size: int | None = option(None, "its data.batch_size; none: as in the first", minimum=1)
-    lr: float | None = option(None, "its optimizer.lr; none: as in the first", above=0)
-    classifier_factor: float | None = option(None, "its optimizer.classifier_factor; none: as in the first", above=0)
+    epochs: int | None = option(None, "epochs of the second stage; null: there is one stage", minimum=1)
+    batch_size: int | None = option(None, "its data.batch_size; null: as in the first", minimum=1)
+    lr: float | None = option(None, "its optimizer.lr; null: as in the first", above=0)
+    classifier_factor: float | None = option(None, "its optimizer.classifier_factor; null: as in the first", above=0)
     frozen: int = option(0, "its backbone.frozen", minimum=0)
 
     def __post_init__(self) -> None:

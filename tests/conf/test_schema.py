@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -10,6 +11,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ValidationError
 
+from conf.known import known_options
 from conf.options import check
 from conf.overrides import names_set_by
 from conf.schema import HERE, register, schema_of
@@ -130,3 +132,10 @@ def test_a_schema_keeps_defaults_and_accepts_overrides():
     node.size = 5
     node.names.append("b")
     assert OmegaConf.structured(schema_of(Sample, name="sample")).names == ["a"]
+
+
+def test_help_calls_a_missing_value_what_the_command_line_calls_it():
+    wrong = [
+        option.key for option in known_options() if re.search(r"\b[Nn]one:|\bNone\b", option.field.metadata["help"])
+    ]
+    assert not wrong
