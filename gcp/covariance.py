@@ -30,6 +30,9 @@ def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None,
         UnknownNameError: no such method.
         OptionError: not a spectral method, an option it does not have or that is out of range, or a function it
             cannot serve.
+
+    >>> spectral_method("taylor", degree=50).options.degree
+    50
     """
     info = name if isinstance(name, MethodInfo) else METHODS.get(name)
     if info.kernel is None:
@@ -66,6 +69,10 @@ def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
         NonFiniteError: NaN or infinity in ``features``; names the samples.
         DecompositionError: a sample whose decomposition does not converge in any way; names it.
         DomainError: features whose squares, or whose power, the type cannot hold.
+
+    >>> features = torch.tensor([[[2.0, -2.0], [1.0, 1.0]]])  # one sample, two channels, of variance 4 and 0
+    >>> covariance_root(features, spectral_method("pade")).diagonal(dim1=-2, dim2=-1)
+    tensor([[2., 0.]])
     """
     flat = flat_features(features)
     method.options.check_channels(flat.shape[1])
@@ -94,6 +101,10 @@ def decomposed_root(features: Tensor, method: SpectralMethod) -> tuple[Tensor, T
     Returns:
         the root (B, C, C); eigenvectors U (B, C, n), null ones 0, and eigenvalues (B, n) of the covariance, descending,
         both without history.
+
+    >>> features = torch.tensor([[[2.0, -2.0], [1.0, 1.0]]])
+    >>> decomposed_root(features, spectral_method("pade"))[2]
+    tensor([[4., 0.]], dtype=torch.float64)
     """
     flat = flat_features(features)
     method.options.check_channels(flat.shape[1])

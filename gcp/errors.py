@@ -89,5 +89,10 @@ class SweepFailedError(GCPError, RuntimeError):
 
 
 def sample_list(mask: Tensor) -> tuple[int, ...]:
-    """Positions at which ``mask`` (B,) is true, for `SampleError`."""
+    """Positions at which ``mask`` (B,) is true, for `SampleError`.
+
+    >>> import torch
+    >>> sample_list(torch.tensor([False, True, True]))
+    (1, 2)
+    """
     return tuple(mask.nonzero().flatten().tolist())

@@ -22,6 +22,9 @@ def flat_features(features: Tensor, positions: int = 2) -> Tensor:
     Raises:
         ShapeError: wrong number of dimensions, or too few positions.
         DtypeError: not floating point.
+
+    >>> flat_features(torch.rand(2, 8, 5, 5)).shape
+    torch.Size([2, 8, 25])
     """
     check_floating(features, "features")
     if features.dim() not in (3, 4):
@@ -37,21 +40,36 @@ def flat_features(features: Tensor, positions: int = 2) -> Tensor:
 
 
 def check_channels(features: Tensor, channels: int) -> None:
-    """Raise ShapeError unless ``features`` (B, C, H, W) or (B, C, N) has C = ``channels``; as `check_floating`, too."""
+    """Raise ShapeError unless ``features`` (B, C, H, W) or (B, C, N) has C = ``channels``; as `check_floating`, too.
+
+    >>> check_channels(torch.rand(2, 8, 5, 5), 4)
+    Traceback (most recent call last):
+    gcp.errors.ShapeError: this layer pools 4 channels, got shape (2, 8, 5, 5)
+    """
     check_floating(features, "features")
     if features.dim() in (3, 4) and features.shape[1] != channels:
         raise ShapeError(f"this layer pools {channels} channels, got shape {tuple(features.shape)}")
 
 
 def check_matrix(matrix: Tensor) -> None:
-    """Raise DtypeError or ShapeError unless ``matrix`` is a real floating-point tensor (..., n, n)."""
+    """Raise DtypeError or ShapeError unless ``matrix`` is a real floating-point tensor (..., n, n).
+
+    >>> check_matrix(torch.rand(2, 3))
+    Traceback (most recent call last):
+    gcp.errors.ShapeError: matrix must be (..., n, n), got shape (2, 3)
+    """
     check_floating(matrix, "matrix")
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ShapeError(f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}")
 
 
 def check_floating(tensor: Tensor, what: str) -> None:
-    """Raise DtypeError unless ``tensor`` is a tensor of real floating-point numbers."""
+    """Raise DtypeError unless ``tensor`` is a tensor of real floating-point numbers.
+
+    >>> check_floating(torch.tensor([1, 2]), "features")
+    Traceback (most recent call last):
+    gcp.errors.DtypeError: features must be floating point, got int64
+    """
     if not isinstance(tensor, Tensor):
         kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}".removeprefix("builtins.")
         raise DtypeError(f"{what} must be a torch.Tensor, got {kind}; torch.as_tensor makes one")
@@ -60,7 +78,11 @@ def check_floating(tensor: Tensor, what: str) -> None:
 
 
 def working(flat: Tensor) -> Tensor:
-    """``flat`` in its own dtype, float32 at least."""
+    """``flat`` in its own dtype, float32 at least.
+
+    >>> working(torch.rand(2, 8, 25).half()).dtype
+    torch.float32
+    """
     return flat.to(torch.promote_types(flat.dtype, torch.float32))
 
 
@@ -68,6 +90,11 @@ def centred(flat: Tensor) -> Tensor:
     """Xc = (X - mean over positions)/sqrt(N), whose product Xc Xc^T is the covariance: (B, C, N) to (B, C, N).
 
     A sample that is constant but for the rounding of its mean becomes exactly 0, and so does its gradient.
+
+    >>> Xc = centred(torch.tensor([[[2.0, -2.0], [1.0, 1.0]]]))
+    >>> (Xc @ Xc.mT).round(decimals=4)
+    tensor([[[4., 0.],
+             [0., 0.]]])
     """
     mean = flat.mean(-1, keepdim=True)
     deviation = flat - mean
@@ -78,18 +105,33 @@ def centred(flat: Tensor) -> Tensor:
 
 
 def symmetric(matrix: Tensor) -> Tensor:
-    """sym(G) = (G + G^T)/2: (..., n, n) to (..., n, n)."""
+    """sym(G) = (G + G^T)/2: (..., n, n) to (..., n, n).
+
+    >>> symmetric(torch.tensor([[1.0, 4.0], [0.0, 1.0]]))
+    tensor([[1., 2.],
+            [2., 1.]])
+    """
     half = matrix / 2  # twice the largest number would be infinite
     return half + half.mT
 
 
 def eye_like(matrix: Tensor) -> Tensor:
-    """The identity (n, n) in the dtype and on the device of ``matrix`` (..., n, n)."""
+    """The identity (n, n) in the dtype and on the device of ``matrix`` (..., n, n).
+
+    >>> eye_like(torch.rand(7, 2, 2))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
     return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
 
 
 def second_moment(flat: Tensor) -> Tensor:
-    """X X^T, (B, C, N) to (B, C, C), in full precision forward and backward, under autocast too."""
+    """X X^T, (B, C, N) to (B, C, C), in full precision forward and backward, under autocast too.
+
+    >>> second_moment(torch.tensor([[[1.0, 2.0], [0.0, 1.0]]]))
+    tensor([[[5., 2.],
+             [2., 1.]]])
+    """
     moment: Tensor = SecondMoment.apply(flat)
     return moment
 

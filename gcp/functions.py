@@ -60,6 +60,12 @@ def spectral_function(
             user's function that is not finite at an eigenvalue; or a result the dtype cannot hold.
         UnknownNameError, OptionError: an unknown name, or an option out of place; "newton" serves "sqrt" and
             "inverse_sqrt" only.
+
+    >>> spectral_function(torch.diag(torch.tensor([4.0, 1.0])), "sqrt")
+    tensor([[2., 0.],
+            [0., 1.]])
+    >>> spectral_function(torch.diag(torch.tensor([4.0, 1.0])), "power", alpha=2).diagonal()
+    tensor([16.,  1.])
     """
     result: Tensor = matrix_function(matrix, prepare(f, method, options), check_symmetric)
     return result
@@ -68,7 +74,12 @@ def spectral_function(
 # Whether eigenvalues are in the domain depends on data: under torch.compile this is a graph break.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def matrix_function(matrix: Tensor, method: SpectralMethod, check_symmetric: bool = False) -> Tensor:
-    """`spectral_function` with a method from `prepare`."""
+    """`spectral_function` with a method from `prepare`.
+
+    >>> matrix_function(torch.diag(torch.tensor([4.0, 1.0])), prepare("sqrt", "lyapunov", {}))
+    tensor([[2., 0.],
+            [0., 1.]])
+    """
     check_matrix(matrix)
     method.options.check_channels(matrix.shape[-1])
     if matrix.is_meta or not matrix.numel():  # a shape and a history, which is all there is to know
@@ -108,6 +119,10 @@ def covariance_function(features: Tensor, f: FunctionLike = "sqrt", method: str 
     Raises:
         ShapeError, NonFiniteError: as `covariance_root`.
         UnknownNameError, OptionError: as `spectral_function`, and for an f that is infinite at 0 without eps.
+
+    >>> features = torch.tensor([[[2.0, -2.0], [1.0, 1.0]]])  # one sample, two channels, of variance 4 and 0
+    >>> covariance_function(features, "exp_neg").diagonal(dim1=-2, dim2=-1)
+    tensor([[0.0183, 1.0000]])
     """
     prepared = prepare(f, method, options)
     function = prepared.function
@@ -119,7 +134,11 @@ def covariance_function(features: Tensor, f: FunctionLike = "sqrt", method: str 
 
 
 def prepare(f: FunctionLike, method: str, options: Mapping[str, Any]) -> SpectralMethod:
-    """The method with its function, ``options`` dealt out to the two of them. Raises as `spectral_function`."""
+    """The method with its function, ``options`` dealt out to the two of them. Raises as `spectral_function`.
+
+    >>> prepare("power", "taylor", {"alpha": 0.3, "degree": 50}).function
+    Power(eps=0.0, relative=True, alpha=0.3, positive=False)
+    """
     of_map = set(map_options(f))
     function = as_map(f, {name: value for name, value in options.items() if name in of_map})
     return spectral_method(method, function, **{name: value for name, value in options.items() if name not in of_map})

@@ -65,6 +65,11 @@ def create_model(
 
     Raises:
         UnknownNameError, OptionError, WeightsError: see `create_backbone` and `create_pooling`.
+
+    >>> import torch
+    >>> model = create_model("tiny", "pade", num_classes=5, backbone_options={"width": 8})
+    >>> model(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 5])
     """
     check_type("num_classes", num_classes, int)
     if reduced_channels != "default":
@@ -96,6 +101,13 @@ def build_classifier(widths: Sequence[int], dropout: float | None = None) -> nn.
     positions in the sequence are those of AlexNet and VGG in the reference: 0, 2, 4 and with dropout 0, 3, 6.
 
     Raises OptionError for a width below 1.
+
+    >>> build_classifier([6, 4, 2])
+    Sequential(
+      (0): Linear(in_features=6, out_features=4, bias=True)
+      (1): ReLU(inplace=True)
+      (2): Linear(in_features=4, out_features=2, bias=True)
+    )
     """
     if min(widths) < 1:
         raise OptionError(f"hidden widths must be at least 1, got {list(widths[1:-1])}")

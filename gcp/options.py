@@ -29,7 +29,15 @@ def option(
     above: float | None = None,
     choices: Sequence[Any] | None = None,
 ) -> Any:
-    """A dataclass field with its help text and its range: ``minimum <= value <= maximum``, ``value > above``."""
+    """A dataclass field with its help text and its range: ``minimum <= value <= maximum``, ``value > above``.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class TaylorOptions(Options):
+    ...     degree: int = option(100, "degree of the polynomial", minimum=1)
+    >>> TaylorOptions(degree=0)
+    Traceback (most recent call last):
+    gcp.errors.OptionError: degree must be at least 1, got 0
+    """
     metadata = {"help": help, "minimum": minimum, "maximum": maximum, "above": above, "choices": choices}
     if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)

@@ -13,13 +13,21 @@ T = TypeVar("T")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """ " (did you mean 'X'?)" for the name in ``names`` closest to ``name``, else an empty string."""
+    """ " (did you mean 'X'?)" for the name in ``names`` closest to ``name``, else an empty string.
+
+    >>> nearest("tailor", ["pade", "taylor"])
+    " (did you mean 'taylor'?)"
+    """
     close = get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
 def resolve(target: str | Callable[..., Any] | None) -> Any:
-    """The object behind ``"package.module:attribute"``, imported when it is needed; anything else as it is."""
+    """The object behind ``"package.module:attribute"``, imported when it is needed; anything else as it is.
+
+    >>> resolve("math:sqrt")(4)
+    2.0
+    """
     if not isinstance(target, str):
         return target
     module, _, attribute = target.partition(":")
@@ -35,7 +43,12 @@ def resolve(target: str | Callable[..., Any] | None) -> Any:
 
 
 def check_target(name: str, target: object, optional: bool = False) -> None:
-    """Raise OptionTypeError unless ``target`` is what `resolve` takes, or ``optional`` and none."""
+    """Raise OptionTypeError unless ``target`` is what `resolve` takes, or ``optional`` and none.
+
+    >>> check_target("kernel", 3)
+    Traceback (most recent call last):
+    gcp.errors.OptionTypeError: kernel must be a callable or 'package.module:attribute', got 3
+    """
     if not (callable(target) or (isinstance(target, str) and ":" in target) or (optional and target is None)):
         raise OptionTypeError(f"{name} must be a callable or 'package.module:attribute', got {target!r}")
 

@@ -17,6 +17,9 @@ def safe_unit(magnitude: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     Args:
         magnitude: the size of the numbers, without history.
         dtype: the type whose range counts; none: that of ``magnitude``.
+
+    >>> safe_unit(torch.tensor([3.0, 3e20])).log2()
+    tensor([ 0., 68.])
     """
     limit = _largest_exponent(magnitude.dtype)
     moderate = 2.0 ** (_largest_exponent(dtype or magnitude.dtype) // 8)  # fourth powers are well within the range
@@ -29,13 +32,22 @@ def _largest_exponent(dtype: torch.dtype) -> int:
 
 
 def largest_entry(tensor: Tensor) -> Tensor:
-    """max |t| over the last two dimensions, (..., 1, 1)."""
+    """max |t| over the last two dimensions, (..., 1, 1).
+
+    >>> largest_entry(torch.tensor([[1.0, -3.0]]))
+    tensor([[3.]])
+    """
     size: Tensor = torch.linalg.vector_norm(tensor, torch.inf, dim=(-2, -1), keepdim=True)
     return size
 
 
 def narrowed(gradient: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | float]:
-    """``gradient`` (B, C, C) as a product of a tensor in ``dtype``, whose range may be narrower, and (B, 1, 1)."""
+    """``gradient`` (B, C, C) as a product of a tensor in ``dtype``, whose range may be narrower, and (B, 1, 1).
+
+    >>> part, unit = narrowed(torch.full((1, 2, 2), 1e200, dtype=torch.float64), torch.float32)
+    >>> bool(part.isfinite().all()), f"{(part.double() * unit)[0, 0, 0].item():.3g}"
+    (True, '1e+200')
+    """
     if torch.finfo(gradient.dtype).max <= torch.finfo(dtype).max:
         return gradient.to(dtype), 1.0
     unit = safe_unit(largest_entry(gradient), dtype)
@@ -55,6 +67,9 @@ def in_safe_units(
         flat: (B, C, N).
         degree: a number, or a scalar tensor, which gets its gradient.
         dtype: the type the function computes in; none: that of ``flat``.
+
+    >>> in_safe_units(lambda x: x @ x.mT, torch.full((1, 1, 2), 1e-18), degree=2).item() > 0
+    True
     """
     unit = safe_unit(largest_entry(flat.detach()), dtype)
     return function(flat / unit) * unit**degree

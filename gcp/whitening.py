@@ -44,6 +44,11 @@ class Whitening(nn.Module):
 
     Raises:
         OptionError: an argument out of its range, or groups that do not divide the channels.
+
+    >>> x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0)) @ torch.tensor([[1.0, 0.5], [0.0, 2.0]])
+    >>> y = Whitening(2)(x)
+    >>> torch.allclose(y.T @ y / 64, torch.eye(2), atol=1e-3)
+    True
     """
 
     running_mean: Tensor | None

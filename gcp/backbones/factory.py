@@ -31,6 +31,9 @@ def create_backbone(name: str, **options: Any) -> nn.Module:
         OptionError: an option the backbone does not have, or out of its range.
         WeightsError: pretrained weights that do not exist, cannot be fetched or are of another network.
         MissingDependencyError: the package it comes from is not installed.
+
+    >>> create_backbone("tiny", width=8)(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 8, 4, 4])
     """
     info = BACKBONES.get(name)
     built = make_options(info.options, options, f"backbone '{name}'")
@@ -64,6 +67,9 @@ def feature_map_size(backbone: nn.Module, image_size: int) -> tuple[int, int]:
     """Height and width of the feature map for square images of ``image_size`` pixels.
 
     Raises ShapeError if the images are too small for the backbone, or leave fewer than two positions.
+
+    >>> feature_map_size(create_backbone("tiny"), 32)
+    (4, 4)
     """
     training = backbone.training
     parameter = next(backbone.parameters(), torch.empty(0))

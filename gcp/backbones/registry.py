@@ -117,14 +117,26 @@ def register_backbone(
     hidden: tuple[int, ...] = (),
     dropout: float | None = None,
 ) -> BackboneInfo:
-    """Add a backbone, see BackboneInfo. Raises as `gcp.methods.register_method`."""
+    """Add a backbone, see BackboneInfo. Raises as `gcp.methods.register_method`.
+
+    >>> def build(info, options):
+    ...     from gcp.backbones.tiny import TinyOptions
+    ...     from gcp.backbones import tiny
+    ...     return tiny.build(info, TinyOptions(width=8))
+    >>> register_backbone("narrow", build, summary="tiny, with 8 channels").name
+    'narrow'
+    """
     check_target("build", build)
     check_options(options)
     return BACKBONES.register(name, BackboneInfo(name, options, build, summary, source, hidden, dropout))
 
 
 def list_backbones() -> list[str]:
-    """Names of all backbones."""
+    """Names of all backbones.
+
+    >>> "resnet50" in list_backbones()
+    True
+    """
     return BACKBONES.names()
 
 

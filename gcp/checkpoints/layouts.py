@@ -31,6 +31,11 @@ def our_key(key: str, original_names: Sequence[str] = ()) -> str:
         key: of any of the layouts; ours stays as it is.
         original_names: the backbone's children as its original calls them ("conv1", "layer1"), which the parent project
             writes at the top level.
+
+    >>> our_key("fc.weight")
+    'classifier.weight'
+    >>> our_key("layer1.0.conv1.weight", original_names=["conv1", "bn1", "layer1"])
+    'features.2.0.conv1.weight'
     """
     for prefix, ours in PREFIXES.items():
         if key.startswith(prefix):
@@ -50,6 +55,9 @@ def to_upper(weight: Tensor, order: str) -> Tensor:
 
     Raises:
         CheckpointError: the number of columns is that of no triangle.
+
+    >>> to_upper(torch.tensor([[0, 10, 11, 20, 21, 22]]), "lower")  # 10: row 1, column 0
+    tensor([[ 0, 10, 20, 11, 21, 22]])
     """
     if order == "upper":
         return weight

@@ -62,6 +62,13 @@ def load_reference_checkpoint(
         CheckpointError: the file is missing, damaged, holds code, or is of another network; says what differs, part
             by part. The model is as before.
         OptionError: no such triangle or classifier.
+
+    >>> import gcp, tempfile, torch
+    >>> model = gcp.create_model("tiny", "pade", num_classes=5, backbone_options={"width": 8})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save({"arch": "tiny", "state_dict": model.state_dict()}, f"{folder}/published.pth.tar")
+    ...     load_reference_checkpoint(model, f"{folder}/published.pth.tar").architecture
+    'tiny'
     """
     if not isinstance(model, PoolingNetwork):
         raise OptionTypeError(f"model must be a network of gcp.create_model, got {type(model).__name__}")

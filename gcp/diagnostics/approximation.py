@@ -10,7 +10,11 @@ from torch import Tensor
 
 
 def taylor_value(x: Tensor, degree: int = 100) -> Tensor:
-    """sum of x^l over l = 0 .. degree, in the dtype of ``x``, one power after the other (arXiv 2104.03821)."""
+    """sum of x^l over l = 0 .. degree, in the dtype of ``x``, one power after the other (arXiv 2104.03821).
+
+    >>> taylor_value(torch.tensor(0.5), degree=2)
+    tensor(1.7500)
+    """
     power, total = torch.ones_like(x), torch.ones_like(x)
     for _ in range(degree):
         power = power * x
@@ -19,7 +23,11 @@ def taylor_value(x: Tensor, degree: int = 100) -> Tensor:
 
 
 def taylor_error(x: Fraction, degree: int = 100) -> float:
-    """1/(1 - x) minus its Taylor polynomial, x^(degree + 1)/(1 - x), without rounding; 0 <= x < 1."""
+    """1/(1 - x) minus its Taylor polynomial, x^(degree + 1)/(1 - x), without rounding; 0 <= x < 1.
+
+    >>> taylor_error(Fraction(1, 2), degree=2)
+    0.25
+    """
     return float(x ** (degree + 1) / (1 - x))
 
 
@@ -60,6 +68,9 @@ def solved_pade(order: int = 50, noise: float = 2**-52, seed: int = 0) -> Solved
         order: degree of P and of Q.
         noise: relative rounding of the coefficients; 2^-52 is that of float64.
         seed: of the rounding.
+
+    >>> round(solved_pade(order=3)(torch.tensor([0.5])).item(), 3)
+    2.0
     """
     generator = torch.Generator().manual_seed(seed)
     rounding = noise * (2 * torch.rand(2 * order + 1, generator=generator, dtype=torch.float64) - 1)

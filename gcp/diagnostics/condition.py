@@ -20,6 +20,9 @@ def condition_number(features: Tensor) -> Tensor:
 
     Returns:
         (B,) float64, at least 1; NaN for features that are constant or not finite.
+
+    >>> condition_number(torch.tensor([[[2.0, -2.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]]]))
+    tensor([4.], dtype=torch.float64)
     """
     X = features.flatten(2).double()
     finite = X.isfinite().flatten(1).all(1)

@@ -42,6 +42,10 @@ def spectrum_statistics(eigenvalues: Tensor, channels: int, positions: int) -> S
         eigenvalues: (B, n), descending, null ones 0, as `gcp.covariance.decomposed_root` gives them.
         channels: C, the size of the covariances, n or more.
         positions: N, of the feature maps they are of.
+
+    >>> statistics = spectrum_statistics(torch.tensor([[4.0, 1.0, 0.0]]), channels=3, positions=3)
+    >>> statistics.condition.item(), statistics.null.item(), statistics.smallest_gap.item()
+    (4.0, 1.0, 0.75)
     """
     lam = eigenvalues.double()
     # null ones are 0 already; what remains is told apart to this

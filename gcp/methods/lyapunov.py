@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 
 def lyapunov(spectrum: Spectrum, options: SpectralOptions) -> Tensor:
-    """L = f[lam_i, lam_j], for the square root 1/(sqrt lam_i + sqrt lam_j) (arXiv 1707.06772)."""
+    """L = f[lam_i, lam_j], for the square root 1/(sqrt lam_i + sqrt lam_j) (arXiv 1707.06772).
+
+    The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2, L = 1/3:
+
+    >>> import gcp, torch
+    >>> P = torch.diag(torch.tensor([4.0, 1.0])).requires_grad_()
+    >>> gcp.spectral_function(P, "sqrt", "lyapunov")[0, 1].backward()
+    >>> round(P.grad[0, 1].item(), 4)
+    0.1667
+    """
     return spectrum.with_limits(spectrum.divided_differences())
 
 

@@ -34,6 +34,10 @@ def mpa(A: Tensor, degree: int, inverse: bool) -> Tensor:
         A: (..., n, n), symmetric, eigenvalues in [0, 1].
         degree: at least 1, 5 as published.
         inverse: the inverse square root.
+
+    >>> import torch
+    >>> mpa(torch.tensor([[0.25]]), degree=8, inverse=False).round(decimals=2)
+    tensor([[0.5000]])
     """
     import torch
 
@@ -57,7 +61,11 @@ def mpa(A: Tensor, degree: int, inverse: bool) -> Tensor:
 
 
 def coefficients(degree: int) -> tuple[list[float], list[float]]:
-    """Of p and q, constant first, scaled to p(1) = q(1) = 1."""
+    """Of p and q, constant first, scaled to p(1) = q(1) = 1.
+
+    >>> coefficients(1)  # sqrt(x) is about (1 + 3 x)/(3 + x)
+    ([0.25, 0.75], [0.75, 0.25])
+    """
     m = 2 * degree + 1
     total = 2 ** (m - 1)
     even = [comb(m, 2 * j) / total for j in range(degree + 1)]

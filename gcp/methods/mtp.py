@@ -30,6 +30,10 @@ def mtp(A: Tensor, degree: int, inverse: bool) -> Tensor:
         A: (..., n, n), symmetric, eigenvalues in [0, 1].
         degree: at least 1, 10 as published.
         inverse: the inverse square root.
+
+    >>> import torch
+    >>> mtp(torch.tensor([[0.25]]), degree=8, inverse=False).round(decimals=2)
+    tensor([[0.5000]])
     """
     from gcp.features import eye_like
 
@@ -43,7 +47,11 @@ def mtp(A: Tensor, degree: int, inverse: bool) -> Tensor:
 
 
 def coefficients(degree: int, inverse: bool) -> list[float]:
-    """Of (1 - z)^(1/2) or (1 - z)^(-1/2) in powers of z, constant first: (-1)^k binomial(alpha, k)."""
+    """Of (1 - z)^(1/2) or (1 - z)^(-1/2) in powers of z, constant first: (-1)^k binomial(alpha, k).
+
+    >>> coefficients(2, inverse=False)
+    [1.0, -0.5, -0.125]
+    """
     alpha = -0.5 if inverse else 0.5
     weights = [1.0]
     for k in range(degree):

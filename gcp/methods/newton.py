@@ -28,6 +28,14 @@ def newton(spectrum: Spectrum, options: NewtonOptions) -> tuple[Tensor, Tensor]:
     The coupled iteration on P/tr(P) gives the root sqrt(tr) y(P/tr) with y(a) = a z(a), and the inverse root
     z(P/tr)/sqrt(tr). A polynomial has its own limit at ties and at 0, so none is put in. The trace depends on P too:
     that is the second result, the weights of `gcp.spectral.loewner.Loewner.trace`.
+
+    The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2, L = 1/3:
+
+    >>> import gcp, torch
+    >>> P = torch.diag(torch.tensor([4.0, 1.0])).requires_grad_()
+    >>> gcp.spectral_function(P, "sqrt", "newton")[0, 1].backward()
+    >>> round(P.grad[0, 1].item(), 4)
+    0.1667
     """
     eigenvalues = spectrum.eigenvalues
     unlisted = spectrum.channels - (eigenvalues.shape[-1] - 1)  # null eigenvalues that have no entry of their own

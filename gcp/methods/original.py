@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 
 def original(spectrum: Spectrum, options: SpectralOptions) -> Tensor:
-    """L = (f(lam_i) - f(lam_j)) * 1/(lam_i - lam_j), the literal quotient with its rounding (arXiv 1703.08050)."""
+    """L = (f(lam_i) - f(lam_j)) * 1/(lam_i - lam_j), the literal quotient with its rounding (arXiv 1703.08050).
+
+    The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2, L = 1/3:
+
+    >>> import gcp, torch
+    >>> P = torch.diag(torch.tensor([4.0, 1.0])).requires_grad_()
+    >>> gcp.spectral_function(P, "sqrt", "original")[0, 1].backward()
+    >>> round(P.grad[0, 1].item(), 4)
+    0.1667
+    """
     return spectrum.with_limits(spectrum.value_gap() / spectrum.gap)
 
 

@@ -19,6 +19,14 @@ def pade(spectrum: Spectrum, options: SpectralOptions) -> Tensor:
     P/Q is the diagonal Pade approximant of 1/(1 - x). The function is rational, so every approximant of order 1 or more
     is 1/(1 - x) itself. Coefficients solved for numerically are noise on top of it, with a spurious pole and zero near
     x = 0.997; here it is evaluated as what it is, and the order is no option.
+
+    The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2, L = 1/3:
+
+    >>> import gcp, torch
+    >>> P = torch.diag(torch.tensor([4.0, 1.0])).requires_grad_()
+    >>> gcp.spectral_function(P, "sqrt", "pade")[0, 1].backward()
+    >>> round(P.grad[0, 1].item(), 4)
+    0.1667
     """
     larger = spectrum.larger
     ratio = spectrum.smaller.div_(larger)

@@ -28,6 +28,14 @@ def pi(spectrum: Spectrum, options: PowerIterationOptions) -> Tensor:
     For lam_i the larger, L = f(lam_i) D_K - f(lam_j) D_{K-1} with D_k = (1/lam_i) sum_{l=0..k} x^l, x = lam_j/lam_i,
     which without cancellation is (1 - x^K) f[lam_i, lam_j] + x^K f(lam_i)/lam_i. Where f(0) is not 0, f stands for
     f - f(0): the identity that f(0) multiplies has no eigenvectors to iterate for.
+
+    The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2:
+
+    >>> import gcp, torch
+    >>> P = torch.diag(torch.tensor([4.0, 1.0])).requires_grad_()
+    >>> gcp.spectral_function(P, "sqrt", "pi", iterations=1)[0, 1].backward()
+    >>> round(P.grad[0, 1].item(), 4)
+    0.1875
     """
     larger = spectrum.larger
     power = spectrum.ratio_power(options.iterations)

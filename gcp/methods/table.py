@@ -63,6 +63,11 @@ def register_method(
     """Add a pooling method: a spectral one by its ``kernel``, any other by its ``layer``. See MethodInfo.
 
     Raises OptionError if the name is taken, for something of the wrong type OptionTypeError.
+
+    >>> def half(spectrum, options):
+    ...     return spectrum.with_limits(spectrum.divided_differences()) / 2
+    >>> register_method("half", kernel=half, summary="half the exact gradient").name
+    'half'
     """
     check_target("layer", layer)
     for part, target in (("kernel", kernel), ("keep", keep), ("approximant", approximant)):

@@ -26,6 +26,14 @@ def taylor(spectrum: Spectrum, options: TaylorOptions) -> Tensor:
     """L = (1 - x^(degree+1)) f[lam_i, lam_j], x = smaller/larger of the pair (arXiv 2104.03821).
 
     Equal to (f(lam_i) - f(lam_j)) D with D = (1/larger) sum_{l=0..degree} x^l in place of 1/(lam_i - lam_j).
+
+    The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2, L = (1 - 1/16)/3:
+
+    >>> import gcp, torch
+    >>> P = torch.diag(torch.tensor([4.0, 1.0])).requires_grad_()
+    >>> gcp.spectral_function(P, "sqrt", "taylor", degree=1)[0, 1].backward()
+    >>> round(P.grad[0, 1].item(), 4)
+    0.1562
     """
     weight = 1 - spectrum.ratio_power(options.degree + 1)
     return spectrum.with_limits(weight * spectrum.divided_differences())

@@ -54,6 +54,12 @@ def kept(spectrum: Spectrum, options: TopNOptions) -> Tensor:
     """Mask (..., n) of the eigenvalues kept: the largest ones, and those tied with the last of them.
 
     Cutting through an eigenspace would make the result depend on the basis the decomposition chose for it.
+
+    >>> import torch
+    >>> from gcp.spectral.loewner import spectrum
+    >>> from gcp.spectral.maps import SquareRoot
+    >>> kept(spectrum(torch.tensor([[4.0, 1.0]]), 2, 3, SquareRoot(), squared=True), TopNOptions(n=1))
+    tensor([[ True, False, False]])
     """
     import torch
 
@@ -67,6 +73,14 @@ def topn(spectrum: Spectrum, options: TopNOptions) -> Tensor:
 
     Not the derivative of the cut: dropped eigenvalues count as null and receive no gradient of their own. f[lam, 0]
     is f(lam)/lam for the square root and (f(lam) - f(0))/lam in general.
+
+    The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2, L = f[4, 0]:
+
+    >>> import gcp, torch
+    >>> P = torch.diag(torch.tensor([4.0, 1.0])).requires_grad_()
+    >>> gcp.spectral_function(P, "sqrt", "topn", n=1)[0, 1].backward()
+    >>> round(P.grad[0, 1].item(), 4)
+    0.25
     """
     mask = kept(spectrum, options)
     dropped = ~mask

@@ -28,6 +28,14 @@ def trunc(spectrum: Spectrum, options: TruncOptions) -> Tensor:
     """L = (f(lam_i) - f(lam_j)) * clip(1/(lam_i - lam_j), -limit, limit) (arXiv 2105.02498).
 
     The limit is absolute, as published: unlike the other kernels this one does not scale with the covariance.
+
+    The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2, L = 1 * 0.25:
+
+    >>> import gcp, torch
+    >>> P = torch.diag(torch.tensor([4.0, 1.0])).requires_grad_()
+    >>> gcp.spectral_function(P, "sqrt", "trunc", limit=0.25)[0, 1].backward()
+    >>> round(P.grad[0, 1].item(), 4)
+    0.125
     """
     quotient = (1 / spectrum.gap).clamp(-options.limit, options.limit)
     return spectrum.with_limits(spectrum.value_gap() * quotient)

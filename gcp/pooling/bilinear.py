@@ -42,6 +42,9 @@ def signed_root(values: Tensor, unit: Tensor, eps: float) -> Tensor:
         values: any shape.
         unit: broadcast with ``values``, at least 0: what eps is measured in; where it is 0, 1 stands for it.
         eps: above 0.
+
+    >>> signed_root(torch.tensor([-4.0, 9.0]), unit=torch.tensor(1.0), eps=1e-8)
+    tensor([-2.,  3.])
     """
     m = values / torch.where(unit == 0, 1, unit)
     # Both sides over sqrt(eps): ONNX's optimiser takes adding a number like 1e-8 for adding 0, and leaves it out.
@@ -50,6 +53,10 @@ def signed_root(values: Tensor, unit: Tensor, eps: float) -> Tensor:
 
 
 def unit_length(vector: Tensor) -> Tensor:
-    """y/|y|, (B, n) to (B, n); a sample that is 0 gives 0."""
+    """y/|y|, (B, n) to (B, n); a sample that is 0 gives 0.
+
+    >>> unit_length(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
     square = vector.square().sum(-1, keepdim=True)
     return vector / torch.where(square == 0, 1, square).sqrt()

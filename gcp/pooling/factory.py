@@ -28,6 +28,10 @@ def create_pooling(name: str, in_channels: int, reduced_channels: int | None = N
     Raises:
         UnknownNameError: no such method; the message has the nearest name.
         OptionError: an option the method does not have, or out of its range.
+
+    >>> import torch
+    >>> create_pooling("pade", in_channels=8, reduced_channels=4)(torch.rand(2, 8, 5, 5)).shape
+    torch.Size([2, 10])
     """
     info = METHODS.get(name)
     check_type("in_channels", in_channels, int)
@@ -47,7 +51,12 @@ def create_pooling(name: str, in_channels: int, reduced_channels: int | None = N
 
 
 def channel_reduction(in_channels: int, out_channels: int) -> nn.Sequential:
-    """1x1 convolution without bias (Kaiming, fan out), batch norm, ReLU: (B, C, H, W) to (B, C', H, W)."""
+    """1x1 convolution without bias (Kaiming, fan out), batch norm, ReLU: (B, C, H, W) to (B, C', H, W).
+
+    >>> import torch
+    >>> channel_reduction(8, 4)(torch.rand(2, 8, 5, 5)).shape
+    torch.Size([2, 4, 5, 5])
+    """
     convolution = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))

@@ -9,7 +9,11 @@ from torch import Tensor, nn
 
 
 def triangle_index(size: int, device: torch.device | None = None) -> Tensor:
-    """Positions of the upper triangle in the flattened (size, size) matrix, row after row; (size (size + 1)/2,)."""
+    """Positions of the upper triangle in the flattened (size, size) matrix, row after row; (size (size + 1)/2,).
+
+    >>> triangle_index(2)
+    tensor([0, 1, 3])
+    """
     row, column = torch.triu_indices(size, size, device=device)
     index: Tensor = row * size + column
     return index
@@ -21,6 +25,9 @@ def vech(matrix: Tensor, index: Tensor | None = None) -> Tensor:
     Args:
         matrix: (..., n, n).
         index: `triangle_index(n)` on the matrix's device, to save computing it.
+
+    >>> vech(torch.tensor([[1.0, 2.0], [2.0, 3.0]]))
+    tensor([1., 2., 3.])
     """
     if index is None:
         index = triangle_index(matrix.shape[-1], matrix.device)

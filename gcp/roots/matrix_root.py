@@ -53,6 +53,10 @@ def matrix_root(matrix: Tensor, method: str = "mpa", *, inverse: bool = False, *
         ShapeError: not square.
         DomainError: a negative eigenvalue beyond rounding, except in an exported program; NaN stays NaN.
         UnknownNameError, OptionError: no such method, or an option it does not have or that is out of range.
+
+    >>> matrix_root(torch.diag(torch.tensor([4.0, 1.0]))).round(decimals=3)
+    tensor([[2., 0.],
+            [0., 1.]])
     """
     check_matrix(matrix)
     built = dataclasses.replace(root_method(method, inverse, options), roundoff=torch.finfo(matrix.dtype).eps)
@@ -143,6 +147,10 @@ def lyapunov_solution(B: Tensor, C: Tensor, iterations: int) -> Tensor:
         C: (..., n, n), symmetric.
         iterations: at least 1; in the eigenbasis of B, entry (i, j) has converged when the smaller of b_i, b_j is well
             above 1.5^-iterations |B^2|^(1/2).
+
+    >>> lyapunov_solution(torch.diag(torch.tensor([2.0, 1.0])), torch.ones(2, 2), iterations=10).round(decimals=3)
+    tensor([[0.2500, 0.3330],
+            [0.3330, 0.5000]])
     """
     unit = safe_unit(largest_entry(B))
     B, C = B / unit, C / unit

@@ -17,12 +17,20 @@ Pair = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 
 
 def list_functions() -> list[str]:
-    """Names of all spectral functions."""
+    """Names of all spectral functions.
+
+    >>> list_functions()
+    ['exp_neg', 'inverse_sqrt', 'log', 'power', 'sqrt']
+    """
     return MAPS.names()
 
 
 def map_options(f: str | SpectralMap | Pair) -> list[str]:
-    """Names of the options ``f`` takes beside it: those of the named map; a map or a pair is complete already."""
+    """Names of the options ``f`` takes beside it: those of the named map; a map or a pair is complete already.
+
+    >>> map_options("log")
+    ['eps', 'relative']
+    """
     if not isinstance(f, str):
         return ["eps", "relative", "nonnegative"] if isinstance(f, tuple) else []
     return list(inspect.signature(MAPS.get(f)).parameters)
@@ -38,6 +46,9 @@ def as_map(f: str | SpectralMap | Pair, options: Mapping[str, Any] | None = None
     Raises:
         UnknownNameError: no such name; the message has the nearest one.
         OptionError: ``f`` is none of the three, or an option the map does not have, lacks, or has out of range.
+
+    >>> as_map("log", {"eps": 1e-3})
+    Log(eps=0.001, relative=True)
     """
     options = dict(options or {})
     known = map_options(f) if isinstance(f, (str, tuple)) else []
