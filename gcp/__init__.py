@@ -15,16 +15,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gcp.backbones.factory import create_backbone
-    from gcp.backbones.registry import list_backbones, register_backbone
-    from gcp.checkpoints.loading import load_reference_checkpoint
-    from gcp.errors import GCPError
-    from gcp.functions import covariance_function, spectral_function
-    from gcp.methods import list_methods, register_method
-    from gcp.model import create_model
-    from gcp.pooling.factory import create_pooling
-    from gcp.roots.matrix_root import matrix_root
-    from gcp.whitening import Whitening
+    from gcp.backbones.factory import create_backbone as create_backbone
+    from gcp.backbones.registry import list_backbones as list_backbones
+    from gcp.backbones.registry import register_backbone as register_backbone
+    from gcp.checkpoints.loading import load_reference_checkpoint as load_reference_checkpoint
+    from gcp.errors import GCPError as GCPError
+    from gcp.functions import covariance_function as covariance_function
+    from gcp.functions import spectral_function as spectral_function
+    from gcp.methods import list_methods as list_methods
+    from gcp.methods import register_method as register_method
+    from gcp.model import create_model as create_model
+    from gcp.pooling.factory import create_pooling as create_pooling
+    from gcp.roots.matrix_root import matrix_root as matrix_root
+    from gcp.whitening import Whitening as Whitening
 
 __version__ = "0.2.0.dev0"
 
@@ -44,21 +47,7 @@ _HOMES = {
     "spectral_function": "gcp.functions",
 }
 
-__all__ = [
-    "GCPError",
-    "Whitening",
-    "covariance_function",
-    "create_backbone",
-    "create_model",
-    "create_pooling",
-    "list_backbones",
-    "list_methods",
-    "load_reference_checkpoint",
-    "matrix_root",
-    "register_backbone",
-    "register_method",
-    "spectral_function",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What the autograd Functions here share: products without autocast, and no forward mode."""
+"""What the autograd Functions here share: products without autocast, no forward mode, and an end of derivatives."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ class ReverseMode(torch.autograd.Function):
     Not by a ``jvp`` of its own: torch.compile does not trace Functions that have one.
     """
 
+    generate_vmap_rule = True
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing to keep, unless a Function says what."""
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """The Function's outputs; raises DerivativeError where an input carries a forward-mode tangent."""
@@ -39,3 +45,22 @@ class ReverseMode(torch.autograd.Function):
                 "forward-mode derivatives are not implemented; use reverse mode: "
                 "torch.func.jacrev(torch.func.grad(f)) in place of torch.func.hessian(f)"
             ) from None
+
+
+def no_derivative(message: str) -> Any:
+    """A Function's ``backward`` that raises DerivativeError with ``message``.
+
+    >>> class Negative(ReverseMode):
+    ...     @staticmethod
+    ...     def forward(x):
+    ...         return -x
+    ...     backward = no_derivative("nobody needs the derivative of a sign")
+    >>> Negative.apply(torch.ones(1, requires_grad=True)).backward()
+    Traceback (most recent call last):
+    gcp.errors.DerivativeError: nobody needs the derivative of a sign
+    """
+
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        raise DerivativeError(message)
+
+    return staticmethod(backward)

@@ -139,8 +139,6 @@ def second_moment(flat: Tensor) -> Tensor:
 class SecondMoment(ReverseMode):
     """M = X X^T; dL/dX = 2 sym(dL/dM) X."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(flat: Tensor) -> Tensor:
         """(B, C, N) to (B, C, C)."""

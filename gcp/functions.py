@@ -72,7 +72,7 @@ def spectral_function(
 
 
 # Whether eigenvalues are in the domain depends on data: under torch.compile this is a graph break.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch leaves it untyped
 def matrix_function(matrix: Tensor, method: SpectralMethod, check_symmetric: bool = False) -> Tensor:
     """`spectral_function` with a method from `prepare`.
 

@@ -14,6 +14,7 @@ from gcp.errors import OptionError, ShapeError
 from gcp.features import check_floating
 from gcp.methods import METHODS
 from gcp.options import check_type
+from gcp.plugins import size_of
 from gcp.pooling.factory import create_pooling
 
 
@@ -78,19 +79,18 @@ def create_model(
     check_type("hidden", list(hidden) if isinstance(hidden, Sequence) else hidden, list[int] | None)
     if num_classes < 1:
         raise OptionError(f"num_classes must be at least 1, got {num_classes}")
-    info = METHODS.get(method)
+    default = METHODS.get(method).reduced_channels  # an unknown method is refused before weights are read
+    info = BACKBONES.get(backbone)
     features = create_backbone(backbone, **(backbone_options or {}))
-    facts = BACKBONES.get(backbone)
     if hidden is None:
-        hidden = facts.default_hidden((backbone_options or {}).get("weights"))
-    channels: int = features.num_features  # type: ignore[assignment]
+        hidden = info.default_hidden((backbone_options or {}).get("weights"))
+    channels = size_of(features, "num_features")
     if reduced_channels == "default":
-        reduced_channels = info.reduced_channels
+        reduced_channels = default
     if reduced_channels is not None and reduced_channels > channels:
         reduced_channels = None
     representation = create_pooling(method, channels, reduced_channels, **method_options)
-    out_features: int = representation.out_features  # type: ignore[assignment]
-    classifier = build_classifier([out_features, *hidden, num_classes], facts.dropout)
+    classifier = build_classifier([size_of(representation, "out_features"), *hidden, num_classes], info.dropout)
     return PoolingNetwork(features, representation, classifier)
 
 

@@ -33,7 +33,17 @@ def built_by(build: str | Callable[..., Any], what: str, size: str, *arguments: 
     module = builder(*arguments)
     if not isinstance(module, nn.Module):
         raise PluginError(f"the {what} must be an nn.Module, its builder gave {type(module).__name__}")
+    size_of(module, size, what)
+    return module
+
+
+def size_of(module: nn.Module, size: str, what: str = "module") -> int:
+    """The number ``size`` of a module. Raises PluginError if it has none; ``what`` it is called.
+
+    >>> size_of(nn.Linear(3, 2), "out_features")
+    2
+    """
     number = getattr(module, size, None)
     if not isinstance(number, int):
         raise PluginError(f"the {what} must have the attribute {size}, a whole number, it has {number}")
-    return module
+    return number

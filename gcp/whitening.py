@@ -122,7 +122,7 @@ class Whitening(nn.Module):
         negative eigenvalues.
         """
         before = dict(self.named_buffers(recurse=False))
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         for name, buffer in list(self.named_buffers(recurse=False)):
             if buffer.is_floating_point() and buffer.dtype != statistics_dtype(buffer.dtype):
                 setattr(self, name, before[name].to(buffer.device, statistics_dtype(buffer.dtype)))

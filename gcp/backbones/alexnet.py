@@ -3,10 +3,10 @@
 from torch import nn
 
 from gcp.backbones.feature_map import FeatureMap
-from gcp.backbones.registry import AlexNetOptions, BackboneInfo
+from gcp.backbones.registry import BackboneInfo, UnpublishedOptions
 
 
-def build(info: BackboneInfo, options: AlexNetOptions) -> FeatureMap:
+def build(info: BackboneInfo, options: UnpublishedOptions) -> FeatureMap:
     """Five convolutions with batch norm, without the last pooling and without dropout: 13x13 at 224 px."""
     return FeatureMap(
         [
@@ -22,6 +22,6 @@ def build(info: BackboneInfo, options: AlexNetOptions) -> FeatureMap:
     )
 
 
-def _block(in_channels: int, out_channels: int, **geometry: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(in_channels, out_channels, **geometry)  # type: ignore[arg-type]
+def _block(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding)
     return [convolution, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]

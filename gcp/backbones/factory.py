@@ -13,7 +13,7 @@ from gcp.backbones.registry import BACKBONES, BackboneOptions, UnpublishedOption
 from gcp.backbones.weights import features_of_run, load_matching
 from gcp.errors import OptionError, PluginError, ShapeError, WeightsError
 from gcp.options import make_options
-from gcp.plugins import built_by
+from gcp.plugins import built_by, size_of
 
 
 def create_backbone(name: str, **options: Any) -> nn.Module:
@@ -40,7 +40,7 @@ def create_backbone(name: str, **options: Any) -> nn.Module:
     weights = getattr(built, "weights", None)
     state = features_of_run(weights) if isinstance(weights, str) else None
     if state is not None:
-        built = dataclasses.replace(built, weights=None)  # type: ignore[call-arg]
+        built = dataclasses.replace(built, weights=None)  # type: ignore[call-arg]  # an option class that has weights
     elif weights is not None and isinstance(built, UnpublishedOptions):
         raise WeightsError(f"{name} has no weights '{weights}'; give a run directory or checkpoint of this project")
     backbone: nn.Module = built_by(info.build, f"backbone '{name}'", "num_features", info, built)
@@ -76,7 +76,7 @@ def feature_map_size(backbone: nn.Module, image_size: int) -> tuple[int, int]:
     image = parameter.new_zeros(1, 3, image_size, image_size)
     try:
         features = backbone.eval()(image)
-        check_map(features, int(backbone.num_features))  # type: ignore[arg-type]
+        check_map(features, size_of(backbone, "num_features"))
         height, width = features.shape[2:]
     except (ShapeError, PluginError):
         raise  # the backbone says more

@@ -59,11 +59,6 @@ class TinyOptions(UnpublishedOptions):
 
 
 @dataclass(frozen=True)
-class AlexNetOptions(UnpublishedOptions):
-    """AlexNet with batch norm has no published weights."""
-
-
-@dataclass(frozen=True)
 class TorchvisionOptions(BackboneOptions):
     """Options of the backbones torchvision has weights for."""
 
@@ -72,11 +67,6 @@ class TorchvisionOptions(BackboneOptions):
         "a name of torchvision's weights, such as DEFAULT or IMAGENET1K_V2, a file, or a run directory of this "
         "project; null: random",
     )
-
-
-@dataclass(frozen=True)
-class VGGOptions(TorchvisionOptions):
-    """Options of the VGGs."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +140,7 @@ register_backbone(
 register_backbone(
     "alexnet",
     "gcp.backbones.alexnet:build",
-    options=AlexNetOptions,
+    options=UnpublishedOptions,
     summary="AlexNet with batch norm, without the last pooling: 13x13 at 224 px",
     source="Krizhevsky et al., NeurIPS 2012; MPN-COV, Li et al., ICCV 2017 (arXiv 1703.08050)",
     hidden=(4096, 4096),
@@ -160,7 +150,7 @@ for _depth in (11, 13, 16, 19):
         register_backbone(
             f"vgg{_depth}{_suffix}",
             "gcp.backbones.vgg:build",
-            options=VGGOptions,
+            options=TorchvisionOptions,
             summary=f"VGG-{_depth} {_with} batch norm, without the last pooling, stride 16",
             source="Simonyan and Zisserman, ICLR 2015 (arXiv 1409.1556)",
             hidden=(4096, 4096),
@@ -173,7 +163,7 @@ for _name, _title, _source in (
 ):
     register_backbone(
         _name,
-        "gcp.backbones.resnet:build",
+        "gcp.backbones.torchvision_networks:resnet",
         options=ResNetOptions,
         summary=f"torchvision's {_title}, stride 32",
         source=_source,
@@ -181,14 +171,14 @@ for _name, _title, _source in (
 for _depth in (121, 161, 169, 201):
     register_backbone(
         f"densenet{_depth}",
-        "gcp.backbones.densenet:build",
+        "gcp.backbones.torchvision_networks:densenet",
         options=TorchvisionOptions,
         summary=f"torchvision's DenseNet-{_depth} with a final ReLU, stride 32",
         source="Huang et al., CVPR 2017 (arXiv 1608.06993)",
     )
 register_backbone(
     "inception_v3",
-    "gcp.backbones.inception:build",
+    "gcp.backbones.torchvision_networks:inception",
     options=TorchvisionOptions,
     summary="torchvision's Inception v3 without its auxiliary head: 8x8 at 299 px",
     source="Szegedy et al., CVPR 2016 (arXiv 1512.00567)",

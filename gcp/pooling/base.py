@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gcp.features import check_channels
 from gcp.methods import CovarianceOptions, MethodInfo
+from gcp.options import Options
 from gcp.pooling.triangle import Vectorisation
 
 
@@ -53,7 +54,7 @@ class MatrixPooling(nn.Module, ABC):
         return self.description
 
 
-def described(name: str, options: object) -> str:
-    """ "name, option=value, ..." for ``extra_repr``; ``options`` is a dataclass."""
-    values = dataclasses.asdict(options)  # type: ignore[call-overload]
+def described(name: str, options: Options) -> str:
+    """ "name, option=value, ..." for ``extra_repr``."""
+    values = dataclasses.asdict(options)
     return ", ".join([name, *(f"{option}={value}" for option, value in values.items())])

@@ -10,7 +10,7 @@ from gcp.errors import OptionError
 from gcp.features import check_channels, flat_features
 from gcp.methods import METHODS
 from gcp.options import check_type, make_options
-from gcp.plugins import built_by
+from gcp.plugins import built_by, size_of
 
 
 def create_pooling(name: str, in_channels: int, reduced_channels: int | None = None, **options: Any) -> nn.Module:
@@ -47,7 +47,7 @@ def create_pooling(name: str, in_channels: int, reduced_channels: int | None = N
     if reduced_channels is None:
         return pooling
     reduction = channel_reduction(in_channels, reduced_channels)
-    return ReducedPooling(in_channels, reduction, pooling, int(pooling.out_features))  # type: ignore[arg-type]
+    return ReducedPooling(in_channels, reduction, pooling, size_of(pooling, "out_features"))
 
 
 def channel_reduction(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcp.autograd import ReverseMode, without_autocast
+from gcp.autograd import ReverseMode, no_derivative, without_autocast
 from gcp.covariance import covariance_root, decomposed_root
-from gcp.errors import DerivativeError
 from gcp.features import centred, flat_features, working
 from gcp.methods import MethodInfo
 from gcp.methods.seb import SEBOptions
@@ -26,11 +25,7 @@ class AmplifiedRoot(RegularisedMap):
     """f(lam) = sqrt(lam) (1 + exp(-lam)): small eigenvalues twice their root, large ones as they are."""
 
     name = "amplified_sqrt"
-
-    @property
-    def at_zero(self) -> float:
-        """0."""
-        return 0.0
+    at_zero = 0.0
 
     def value(self, eigenvalues: Tensor) -> Tensor:
         """sqrt(lam) (1 + exp(-lam))."""
@@ -84,8 +79,6 @@ class SEBPooling(MatrixPooling):
 class BranchNorm(ReverseMode):
     """|Q exp(-Q^2)| from the eigenpairs of Q^2, as a function of Q; its gradient is `BranchNormGradient`."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(Q: Tensor, U: Tensor, eigenvalues: Tensor) -> Tensor:
         """(B,) from Q (B, C, C), U (B, C, n) and the squares of Q's eigenvalues (B, n)."""
@@ -108,8 +101,6 @@ class BranchNormGradient(ReverseMode):
     The norm is differentiable by Q: that is how a second derivative gets here, and is refused.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(grad: Tensor, U: Tensor, eigenvalues: Tensor, norm: Tensor) -> Tensor:
         """(B, C, C) from dL/dn (B,), U (B, C, n), the squares of Q's eigenvalues (B, n), n (B,)."""
@@ -119,11 +110,4 @@ class BranchNormGradient(ReverseMode):
             weighted: Tensor = (U * (slope * weight.unsqueeze(-1)).to(U.dtype).unsqueeze(-2)) @ U.mT
         return weighted.to(grad.dtype)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Nothing to keep."""
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        """Not available."""
-        raise DerivativeError("second derivatives of seb are not implemented")
+    backward = no_derivative("second derivatives of seb are not implemented")

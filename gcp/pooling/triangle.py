@@ -66,7 +66,7 @@ class Vectorisation(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Vectorisation:
         """As in ``nn.Module``, on the way to another device; ``to_empty`` brings no values there."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._fill(None)
         return self
 

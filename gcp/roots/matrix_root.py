@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcp.autograd import ReverseMode, without_autocast
-from gcp.errors import DerivativeError, OptionError
+from gcp.autograd import ReverseMode, no_derivative, without_autocast
+from gcp.errors import OptionError
 from gcp.features import check_matrix, symmetric, working
 from gcp.methods import METHODS, RootOptions
 from gcp.options import make_options
@@ -78,8 +78,6 @@ def root_method(name: str, inverse: bool, options: dict[str, Any]) -> Root:
 class MatrixRoot(ReverseMode):
     """B = P^(1/2) or P^(-1/2); dL/dP is `MatrixRootGradient`, which needs B alone."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(matrix: Tensor, root: Root) -> Tensor:
         """B (..., n, n) of the symmetric part of ``matrix``."""
@@ -113,8 +111,6 @@ class MatrixRootGradient(ReverseMode):
     The gradient of the exact root at the approximated one; what the approximant's own error would add is left out.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(grad: Tensor, B: Tensor, root: Root) -> Tensor:
         """X (..., n, n)."""
@@ -125,14 +121,7 @@ class MatrixRootGradient(ReverseMode):
                 X = -(B2 @ X @ B2)
             return X
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Nothing to keep."""
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        """Not available."""
-        raise DerivativeError("second derivatives of a matrix root by approximants are not implemented; use isqrt")
+    backward = no_derivative("second derivatives of a matrix root by approximants are not implemented; use isqrt")
 
 
 def lyapunov_solution(B: Tensor, C: Tensor, iterations: int) -> Tensor:

@@ -25,8 +25,6 @@ class NewtonSchulzRoot(ReverseMode):
     It is made of differentiable operations on Xc, so that all higher derivatives exist.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(Xc: Tensor, iterations: int) -> Tensor:
         """Z (B, C, C) from Xc (B, C, N); a sample that is 0 gives 0."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gcp.errors import DomainError, sample_list
 from gcp.features import eye_like, symmetric
+from gcp.operators import define_operator
 
 
 def require_semidefinite(matrix: Tensor, eps: float) -> Tensor:
@@ -23,11 +24,6 @@ def require_semidefinite(matrix: Tensor, eps: float) -> Tensor:
     return checked
 
 
-# Not torch.library.custom_op: see `gcp.spectral.decomposition`.
-torch.library.define("gcp::require_semidefinite", "(Tensor matrix, float eps) -> Tensor")
-
-
-@torch.library.impl("gcp::require_semidefinite", "default")
 def _operator(matrix: Tensor, eps: float) -> Tensor:
     if not matrix.numel():
         return matrix.clone()
@@ -52,12 +48,13 @@ def _operator(matrix: Tensor, eps: float) -> Tensor:
     return matrix.clone()
 
 
-@torch.library.register_fake("gcp::require_semidefinite")  # type: ignore[untyped-decorator]
 def _allocate(matrix: Tensor, eps: float) -> Tensor:
     return torch.empty_like(matrix)
 
 
-@torch.library.register_vmap("gcp::require_semidefinite")  # type: ignore[untyped-decorator]
 def _vmap(info: object, in_dims: tuple[int | None, ...], matrix: Tensor, eps: float) -> tuple[Tensor, int]:
     assert in_dims[0] is not None
     return torch.ops.gcp.require_semidefinite(matrix.movedim(in_dims[0], 0), eps), 0
+
+
+define_operator("require_semidefinite(Tensor matrix, float eps) -> Tensor", _operator, _allocate, _vmap)

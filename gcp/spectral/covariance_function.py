@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from gcp.autograd import ReverseMode, without_autocast
+from gcp.autograd import ReverseMode, no_derivative, without_autocast
 from gcp.errors import DerivativeError
 from gcp.features import eye_like, symmetric
 from gcp.scaling import narrowed, safe_unit
@@ -40,8 +40,6 @@ class CovarianceFunction(ReverseMode):
     the backward for U and V is a cotangent E of Xc in the form dU (B, C, n), dV (B, N, n), E = dU V^T + U dV^T: the
     tangent space of the matrices of Xc's rank, which is everything when the rank is C, or N - 1 on centred features.
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, parameter: Tensor | None, method: SpectralMethod) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -99,8 +97,6 @@ class CovarianceGradient(ReverseMode):
     Z = f(0) I + U (f - f(0)) U^T, whose divided differences are those of f.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(
         grad: Tensor, U: Tensor, eigenvalues: Tensor, V: Tensor, parameter: Tensor | None, method: SpectralMethod
@@ -156,8 +152,6 @@ class CovarianceHessian(ReverseMode):
     this is the one along matrices of the same rank.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(
         w: Tensor, grad: Tensor, U: Tensor, eigenvalues: Tensor, V: Tensor, method: SpectralMethod
@@ -190,14 +184,7 @@ class CovarianceHessian(ReverseMode):
             dV = 2 * (wSU - V @ (V.mT @ wSU))
             return dG.to(grad.dtype), dU / unit, dV / unit
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        """Nothing to keep."""
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        """Not available."""
-        raise DerivativeError("third derivatives of a spectral layer are not implemented")
+    backward = no_derivative("third derivatives of a spectral layer are not implemented")
 
 
 def _kernel(method: SpectralMethod, eigenvalues: Tensor, U: Tensor, V: Tensor) -> FactoredKernel:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gcp.errors import DomainError, NonFiniteError, sample_list
+from gcp.operators import define_operator
 from gcp.rounding import mean_rounding, rounding_floor
 from gcp.spectral import lapack
 from gcp.spectral.lapack import FAILURES
@@ -88,13 +89,6 @@ def factorise(features: Tensor, options: SpectralOptions) -> Factors:
     return Factors(*torch.ops.gcp.factorise(features, options.precision, options.path, options.nonfinite))
 
 
-# Not torch.library.custom_op, whose first call imports torch._dynamo: seconds, and more packages than torch needs.
-torch.library.define(
-    "gcp::factorise", "(Tensor features, str precision, str path, str nonfinite) -> (Tensor, Tensor, Tensor)"
-)
-
-
-@torch.library.impl("gcp::factorise", "default")
 def _operator(features: Tensor, precision: str, path: str, nonfinite: str) -> tuple[Tensor, Tensor, Tensor]:
     channels, positions = features.shape[-2:]
     if not features.numel():
@@ -122,7 +116,6 @@ def _check_squares(features: Tensor, working: torch.dtype) -> None:
         )
 
 
-@torch.library.register_fake("gcp::factorise")  # type: ignore[untyped-decorator]
 def _allocate(features: Tensor, precision: str, path: str, nonfinite: str) -> tuple[Tensor, Tensor, Tensor]:
     batch, channels, positions = features.shape
     route = choose_route(precision, path, features.dtype, channels, positions)
@@ -134,7 +127,6 @@ def _allocate(features: Tensor, precision: str, path: str, nonfinite: str) -> tu
     )
 
 
-@torch.library.register_vmap("gcp::factorise")  # type: ignore[untyped-decorator]
 def _vmap(
     info: object, in_dims: tuple[int | None, ...], features: Tensor, *choices: str
 ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
@@ -142,6 +134,14 @@ def _vmap(
     features = features.movedim(in_dims[0], 0)
     parts = torch.ops.gcp.factorise(features.flatten(0, 1), *choices)
     return tuple(part.unflatten(0, features.shape[:2]) for part in parts), (0, 0, 0)
+
+
+define_operator(
+    "factorise(Tensor features, str precision, str path, str nonfinite) -> (Tensor, Tensor, Tensor)",
+    _operator,
+    _allocate,
+    _vmap,
+)
 
 
 def finite_samples(features: Tensor, zero: bool, what: str = "features of sample") -> Tensor:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcp.autograd import ReverseMode, without_autocast
-from gcp.errors import DerivativeError, DomainError, sample_list
+from gcp.autograd import ReverseMode, no_derivative, without_autocast
+from gcp.errors import DomainError, sample_list
 from gcp.features import eye_like, symmetric
 from gcp.rounding import null_floor
 from gcp.scaling import narrowed
@@ -22,6 +22,8 @@ from gcp.spectral.range import out_of_range, range_error
 
 class MatrixFunction(ReverseMode):
     """Z = U diag(f(lam)) U^T of P = U diag(lam) U^T, a matrix's symmetric part; its gradient is `MatrixGradient`."""
+
+    generate_vmap_rule = False  # `vmap` below
 
     @staticmethod
     def forward(
@@ -95,8 +97,6 @@ class MatrixGradient(ReverseMode):
     symmetric, hence also the gradient of the matrix whose symmetric part was taken.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(
         grad: Tensor, U: Tensor, eigenvalues: Tensor, parameter: Tensor | None, method: SpectralMethod
@@ -114,14 +114,7 @@ class MatrixGradient(ReverseMode):
                 grad_matrix = grad_matrix + eye_like(A) * c[..., None, None]
         return (grad_matrix * unit).to(grad.dtype)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Nothing to keep."""
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        """Not available."""
-        raise DerivativeError("second derivatives of a spectral function of a matrix are not implemented")
+    backward = no_derivative("second derivatives of a spectral function of a matrix are not implemented")
 
 
 def eigenpairs(matrix: Tensor, function: SpectralMap, eps: float, unit: Tensor | None = None) -> tuple[Tensor, Tensor]:

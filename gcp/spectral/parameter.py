@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from gcp.autograd import ReverseMode, without_autocast
-from gcp.errors import DerivativeError
+from gcp.autograd import ReverseMode, no_derivative, without_autocast
 from gcp.scaling import narrowed
 from gcp.spectral.method import SpectralMethod
 
@@ -18,8 +15,6 @@ class ParameterSlope(ReverseMode):
 
     dZ/dparameter, which is C x C, is never formed.
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(
@@ -49,11 +44,4 @@ class ParameterSlope(ReverseMode):
             slope = (slopes[:, None, None] * unit).sum()
         return slope.to(parameter).reshape(parameter.shape)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Nothing to keep."""
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        """Not available."""
-        raise DerivativeError("second derivatives with respect to a function's parameter are not implemented")
+    backward = no_derivative("second derivatives with respect to a function's parameter are not implemented")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from gcp.errors import DomainError, sample_list
+from gcp.operators import define_operator
 
 
 def require_in_range(Z: Tensor, eigenvalues: Tensor, name: str) -> None:
@@ -20,10 +23,6 @@ def require_in_range(Z: Tensor, eigenvalues: Tensor, name: str) -> None:
         torch.ops.gcp.require_in_range(Z.detach(), eigenvalues.detach(), name)
 
 
-torch.library.define("gcp::require_in_range", "(Tensor Z, Tensor eigenvalues, str name) -> Tensor")
-
-
-@torch.library.impl("gcp::require_in_range", "default")
 def _operator(Z: Tensor, eigenvalues: Tensor, name: str) -> Tensor:
     outside = out_of_range(Z.flatten(1), eigenvalues)
     if outside.any():
@@ -32,22 +31,21 @@ def _operator(Z: Tensor, eigenvalues: Tensor, name: str) -> Tensor:
     return outside
 
 
-@torch.library.register_fake("gcp::require_in_range")  # type: ignore[untyped-decorator]
 def _allocate(Z: Tensor, eigenvalues: Tensor, name: str) -> Tensor:
     return Z.new_empty(len(Z), dtype=torch.bool)
 
 
-@torch.library.register_vmap("gcp::require_in_range")  # type: ignore[untyped-decorator]
-def _vmap(
-    info: object, in_dims: tuple[int | None, ...], Z: Tensor, eigenvalues: Tensor, name: str
-) -> tuple[Tensor, int]:
-    size = info.batch_size  # type: ignore[attr-defined]
+def _vmap(info: Any, in_dims: tuple[int | None, ...], Z: Tensor, eigenvalues: Tensor, name: str) -> tuple[Tensor, int]:
+    size = info.batch_size
     batched = [
         part.expand(size, *part.shape) if dim is None else part.movedim(dim, 0)
         for part, dim in zip((Z, eigenvalues), in_dims, strict=False)
     ]
     checked = torch.ops.gcp.require_in_range(*(part.flatten(0, 1) for part in batched), name)
     return checked.unflatten(0, (size, -1)), 0
+
+
+define_operator("require_in_range(Tensor Z, Tensor eigenvalues, str name) -> Tensor", _operator, _allocate, _vmap)
 
 
 def out_of_range(values: Tensor, nonzero: Tensor) -> Tensor:

@@ -17,16 +17,8 @@ class SquareRoot(RegularisedMap):
 
     name = "sqrt"
     twice_differentiable = True
-
-    @property
-    def at_zero(self) -> float:
-        """0."""
-        return 0.0
-
-    @property
-    def pure_degree(self) -> float:
-        """1/2."""
-        return 0.5
+    at_zero = 0.0
+    pure_degree = 0.5
 
     def value(self, eigenvalues: Tensor) -> Tensor:
         """sqrt(lam)."""
@@ -46,16 +38,8 @@ class InverseSquareRoot(RegularisedMap):
     """f(lam) = 1/sqrt(lam); without eps only for matrices of full rank."""
 
     name = "inverse_sqrt"
-
-    @property
-    def at_zero(self) -> float:
-        """Infinite."""
-        return inf
-
-    @property
-    def pure_degree(self) -> float:
-        """-1/2."""
-        return -0.5
+    at_zero = inf
+    pure_degree = -0.5
 
     def value(self, eigenvalues: Tensor) -> Tensor:
         """1/sqrt(lam)."""
@@ -76,11 +60,7 @@ class Log(RegularisedMap):
     """f(lam) = log(lam); without eps only for matrices of full rank."""
 
     name = "log"
-
-    @property
-    def at_zero(self) -> float:
-        """Minus infinity."""
-        return -inf
+    at_zero = -inf
 
     def value(self, eigenvalues: Tensor) -> Tensor:
         """log(lam)."""
@@ -102,11 +82,7 @@ class ExpNeg(SpectralMap):
     """f(lam) = exp(-lam), for any symmetric matrix; smooth everywhere, so it takes no eps."""
 
     name = "exp_neg"
-
-    @property
-    def at_zero(self) -> float:
-        """1."""
-        return 1.0
+    at_zero = 1.0
 
     def value(self, eigenvalues: Tensor) -> Tensor:
         """exp(-lam)."""

@@ -1,0 +1,28 @@
+"""Custom operators: what looks into the data, opaque to torch.compile and vmap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def define_operator(
+    schema: str, run: Callable[..., Any], allocate: Callable[..., Any], vmap: Callable[..., Any]
+) -> None:
+    """The operator ``torch.ops.gcp.NAME``.
+
+    Not by torch.library.custom_op, whose first call imports torch._dynamo: seconds, and more packages than torch needs.
+
+    Args:
+        schema: "NAME(Tensor x, ...) -> Tensor".
+        run: what it does.
+        allocate: tensors like its results, from its arguments.
+        vmap: ``vmap(info, in_dims, *arguments)`` gives the results and their batch dimensions.
+    """
+    name = f"gcp::{schema.partition('(')[0]}"
+    torch.library.define(name, schema[schema.index("(") :])
+    torch.library.impl(name, "default", run)
+    torch.library.register_fake(name, allocate)
+    torch.library.register_vmap(name, vmap)
