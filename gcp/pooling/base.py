@@ -8,10 +8,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from gcp.features import check_channels
+from gcp.features import centred, check_channels, flat_features, working
 from gcp.methods import CovarianceOptions, MethodInfo
 from gcp.options import Options
 from gcp.pooling.triangle import Vectorisation
+from gcp.scaling import in_safe_units
 
 
 class MatrixPooling(nn.Module, ABC):
@@ -52,6 +53,20 @@ class MatrixPooling(nn.Module, ABC):
     def extra_repr(self) -> str:
         """Method and options."""
         return self.description
+
+
+class RootPooling(MatrixPooling):
+    """The covariance's square root by matrix products, in the dtype of the features, float32 at least."""
+
+    gives_root = True
+
+    @abstractmethod
+    def root(self, Xc: Tensor) -> Tensor:
+        """(Xc Xc^T)^(1/2), (B, C, N) to (B, C, C)."""
+
+    def matrix(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, C)."""
+        return in_safe_units(lambda flat: self.root(centred(flat)), working(flat_features(features)))
 
 
 def described(name: str, options: Options) -> str:

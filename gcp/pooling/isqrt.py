@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gcp.features import centred, flat_features, working
 from gcp.methods import MethodInfo
 from gcp.methods.isqrt import IsqrtOptions
-from gcp.pooling.base import MatrixPooling
+from gcp.pooling.base import RootPooling
 from gcp.roots.newton_schulz import NewtonSchulzRoot
-from gcp.scaling import in_safe_units
 
 
-class IsqrtPooling(MatrixPooling):
+class IsqrtPooling(RootPooling):
     """The covariance's square root by Newton-Schulz: (B, C, H, W) to (B, out_features) (arXiv 1712.01034).
 
     Matrix products only, of the smaller of positions x positions and C x C matrices, in the dtype of the features,
@@ -20,16 +18,11 @@ class IsqrtPooling(MatrixPooling):
     method. Samples with NaN stay NaN and leave the others alone. Raises ShapeError for a map of one position.
     """
 
-    gives_root = True
-
     def __init__(self, in_channels: int, info: MethodInfo, options: IsqrtOptions) -> None:
         super().__init__(in_channels, info, options)
         self.iterations = options.iterations
 
-    def matrix(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, C)."""
-        return in_safe_units(self._root, working(flat_features(features)))
-
-    def _root(self, flat: Tensor) -> Tensor:
-        root: Tensor = NewtonSchulzRoot.apply(centred(flat), self.iterations)
+    def root(self, Xc: Tensor) -> Tensor:
+        """(B, C, N) to (B, C, C)."""
+        root: Tensor = NewtonSchulzRoot.apply(Xc, self.iterations)
         return root

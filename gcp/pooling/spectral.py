@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from torch import Tensor
 
@@ -26,18 +25,13 @@ class CovariancePooling(MatrixPooling):
     def __init__(self, in_channels: int, info: MethodInfo, options: SpectralOptions) -> None:
         super().__init__(in_channels, info, options)
         options.check_channels(in_channels)
-        self.method = spectral_method(info, **matrix_options(options))
+        values = dataclasses.asdict(options)
+        del values["vectorisation"]
+        self.method = spectral_method(info, **values)
 
     def matrix(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, C)."""
         return covariance_root(features, self.method)
-
-
-def matrix_options(options: SpectralOptions) -> dict[str, Any]:
-    """The options that decide the matrix, all but its vectorisation."""
-    values = dataclasses.asdict(options)
-    del values["vectorisation"]
-    return values
 
 
 def function_method(options: KernelOptions, function: SpectralMap) -> SpectralMethod:

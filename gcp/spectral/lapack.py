@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, replace
 from itertools import count
 
 import torch
@@ -52,7 +52,7 @@ class Failures:
     zeroed: int = 0
 
     def __bool__(self) -> bool:
-        return any(getattr(self, field.name) for field in fields(self))
+        return any(astuple(self))
 
 
 class FailureCounter:
@@ -69,13 +69,8 @@ class FailureCounter:
     def add(self, **counts: int) -> None:
         """Count samples: ``add(rescaled=1)``; names of `Failures`."""
         with self._lock:
-            self._counted = Failures(
-                **{
-                    field.name: getattr(self._counted, field.name) + counts.pop(field.name, 0)
-                    for field in fields(Failures)
-                }
-            )
-        assert not counts, f"unknown kinds of failure: {counts}"
+            more = {kind: getattr(self._counted, kind) + count for kind, count in counts.items()}
+            self._counted = replace(self._counted, **more)
 
     def read(self) -> Failures:
         """What was counted since the last `take`."""

@@ -1,24 +1,16 @@
 """Scalar maps f that act on eigenvalues: value, derivative and divided difference, one file each."""
 
-from gcp.spectral.maps.base import MAPS, SpectralMap
-from gcp.spectral.maps.custom import Custom
-from gcp.spectral.maps.elementary import ExpNeg, InverseSquareRoot, Log, SquareRoot
-from gcp.spectral.maps.lookup import as_map, list_functions, map_options
-from gcp.spectral.maps.power import Power
-
-__all__ = [
-    "MAPS",
-    "Custom",
-    "ExpNeg",
-    "InverseSquareRoot",
-    "Log",
-    "Power",
-    "SpectralMap",
-    "SquareRoot",
-    "as_map",
-    "list_functions",
-    "map_options",
-]
+from gcp.spectral.maps.base import MAPS as MAPS
+from gcp.spectral.maps.base import SpectralMap as SpectralMap
+from gcp.spectral.maps.custom import Custom as Custom
+from gcp.spectral.maps.elementary import ExpNeg as ExpNeg
+from gcp.spectral.maps.elementary import InverseSquareRoot as InverseSquareRoot
+from gcp.spectral.maps.elementary import Log as Log
+from gcp.spectral.maps.elementary import SquareRoot as SquareRoot
+from gcp.spectral.maps.lookup import as_map as as_map
+from gcp.spectral.maps.lookup import list_functions as list_functions
+from gcp.spectral.maps.lookup import map_options as map_options
+from gcp.spectral.maps.power import Power as Power
 
 for _map in (ExpNeg, InverseSquareRoot, Log, Power, SquareRoot):
     MAPS.register(_map.name, _map)
