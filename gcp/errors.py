@@ -1,12 +1,5 @@
 """Errors a person can act on: each message is one sentence that says what was wrong, what was found, what to do."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 class GCPError(Exception):
     """Base of every error this project raises on purpose."""
@@ -86,13 +79,3 @@ class DomainError(SampleError, ValueError):
 
 class SweepFailedError(GCPError, RuntimeError):
     """A sweep some of whose jobs failed; the others have finished."""
-
-
-def sample_list(mask: Tensor) -> tuple[int, ...]:
-    """Positions at which ``mask`` (B,) is true, for `SampleError`.
-
-    >>> import torch
-    >>> sample_list(torch.tensor([False, True, True]))
-    (1, 2)
-    """
-    return tuple(mask.nonzero().flatten().tolist())

@@ -77,6 +77,15 @@ def check_floating(tensor: Tensor, what: str) -> None:
         raise DtypeError(f"{what} must be floating point, got {str(tensor.dtype).removeprefix('torch.')}")
 
 
+def sample_list(mask: Tensor) -> tuple[int, ...]:
+    """Positions at which ``mask`` (B,) is true, for the errors that name samples.
+
+    >>> sample_list(torch.tensor([False, True, True]))
+    (1, 2)
+    """
+    return tuple(mask.nonzero().flatten().tolist())
+
+
 def working(flat: Tensor) -> Tensor:
     """``flat`` in its own dtype, float32 at least.
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gcp.autograd import without_autocast
 from gcp.covariance import covariance_root, spectral_method
-from gcp.errors import DomainError, OptionError, sample_list
-from gcp.features import check_matrix, symmetric
+from gcp.errors import DomainError, OptionError
+from gcp.features import check_matrix, sample_list, symmetric
 from gcp.scaling import largest_entry, safe_unit
 from gcp.spectral.decomposition import finite_samples
 from gcp.spectral.maps import SpectralMap, as_map, map_options

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -14,6 +15,11 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from gcp.errors import OptionError, OptionTypeError
 from gcp.registry import nearest
 
+BOUNDS = {
+    "minimum": ("at least", operator.ge),
+    "above": ("greater than", operator.gt),
+    "maximum": ("at most", operator.le),
+}
 LARGEST_INTEGER = 2**31 - 1  # of options without a range of their own; beyond it C code overflows
 LARGEST_SEED = 2**32 - 1  # NumPy's
 
@@ -86,8 +92,7 @@ def range_of(field: dataclasses.Field[Any]) -> str:
     bounds = field.metadata
     if bounds.get("choices") is not None:
         return "one of " + ", ".join(map(str, bounds["choices"]))
-    words = (("minimum", "at least"), ("above", "greater than"), ("maximum", "at most"))
-    return " and ".join(f"{word} {bounds[key]}" for key, word in words if bounds.get(key) is not None)
+    return " and ".join(f"{words} {bounds[key]}" for key, (words, _) in BOUNDS.items() if bounds.get(key) is not None)
 
 
 def check_options(options: object) -> None:
@@ -116,12 +121,9 @@ def _check(field: dataclasses.Field[Any], value: Any, hint: Any) -> None:
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, int) and range_.get("maximum") is None and abs(item) > LARGEST_INTEGER:
             raise OptionError(f"{field.name} must be at most {LARGEST_INTEGER}, got {item}")
-        if range_.get("minimum") is not None and not item >= range_["minimum"]:
-            raise OptionError(f"{field.name} must be at least {range_['minimum']}, got {item}")
-        if range_.get("maximum") is not None and not item <= range_["maximum"]:
-            raise OptionError(f"{field.name} must be at most {range_['maximum']}, got {item}")
-        if range_.get("above") is not None and not item > range_["above"]:
-            raise OptionError(f"{field.name} must be greater than {range_['above']}, got {item}")
+        for bound, (words, holds) in BOUNDS.items():
+            if range_.get(bound) is not None and not holds(item, range_[bound]):
+                raise OptionError(f"{field.name} must be {words} {range_[bound]}, got {item}")
         if isinstance(item, float) and not math.isfinite(item):
             raise OptionError(f"{field.name} must be a finite number, got {item}")
 

@@ -23,10 +23,7 @@ class TopNOptions(SpectralOptions):
 
     n: int | None = option(None, "number of eigenvalues kept, at most the number of channels", minimum=1)
     fraction: float | None = option(
-        None,
-        "fraction of the eigenvalues kept; without n and fraction, 206/256 as published",
-        above=0,
-        maximum=1,
+        None, "fraction of the eigenvalues kept; without n and fraction, 206/256 as published", above=0, maximum=1
     )
 
     def __post_init__(self) -> None:

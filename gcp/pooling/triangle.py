@@ -58,11 +58,8 @@ class Vectorisation(nn.Module):
         if self.form == "full":
             return {}
         index = triangle_index(self.size, device)
-        return (
-            {"index": index, "off_diagonal": index % (self.size + 1) != 0}
-            if self.form == "isometric"
-            else {"index": index}
-        )
+        constants = {"index": index, "off_diagonal": index % (self.size + 1) != 0}
+        return constants if self.form == "isometric" else {"index": index}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Vectorisation:
         """As in ``nn.Module``, on the way to another device; ``to_empty`` brings no values there."""

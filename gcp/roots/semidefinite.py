@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gcp.errors import DomainError, sample_list
-from gcp.features import eye_like, symmetric
+from gcp.errors import DomainError
+from gcp.features import eye_like, sample_list, symmetric
 from gcp.operators import define_operator
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gcp.errors import DomainError, NonFiniteError, sample_list
+from gcp.errors import DomainError, NonFiniteError
+from gcp.features import sample_list
 from gcp.operators import define_operator
 from gcp.rounding import mean_rounding, rounding_floor
 from gcp.spectral import lapack

@@ -160,8 +160,12 @@ class Loewner(NamedTuple):
         return Loewner(self.matrix, trace)
 
     def trace_coefficient(self, A: Tensor, G: Tensor) -> Tensor:
-        """c of `trace`, (...), from A = U^T sym(G) U (..., n, n) and G (..., C, C), whose rest is the null space's."""
+        """c of `trace`, (...), from A = U^T sym(G) U (..., n, n) and G (..., C, C)."""
         assert self.trace is not None
-        diagonal = A.diagonal(dim1=-2, dim2=-1)
-        rest = G.diagonal(dim1=-2, dim2=-1).sum(-1) - diagonal.sum(-1)
-        return (self.trace[..., :-1] * diagonal).sum(-1) + self.trace[..., -1] * rest
+        return weighted_trace(self.trace, A.diagonal(dim1=-2, dim2=-1), G)
+
+
+def weighted_trace(weights: Tensor, diagonal: Tensor, G: Tensor) -> Tensor:
+    """sum_i w_i A_ii, (...), of weights (..., n + 1), the diagonal A_ii (..., n), and G (..., C, C), whose rest is null."""
+    rest = G.diagonal(dim1=-2, dim2=-1).sum(-1) - diagonal.sum(-1)
+    return (weights[..., :-1] * diagonal).sum(-1) + weights[..., -1] * rest

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gcp.autograd import ReverseMode, no_derivative, without_autocast
-from gcp.errors import DomainError, sample_list
-from gcp.features import eye_like, symmetric
+from gcp.errors import DomainError
+from gcp.features import eye_like, sample_list, symmetric
 from gcp.rounding import null_floor
 from gcp.scaling import narrowed
 from gcp.spectral import lapack

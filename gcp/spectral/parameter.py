@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gcp.autograd import ReverseMode, no_derivative, without_autocast
 from gcp.scaling import narrowed
+from gcp.spectral.loewner import weighted_trace
 from gcp.spectral.method import SpectralMethod
 
 
@@ -36,11 +37,8 @@ class ParameterSlope(ReverseMode):
             weights = method.function.parameter_derivative(spectrum.eigenvalues)
             if method.keep is not None:
                 weights = torch.where(method.keep(spectrum, method.options), weights, weights[..., -1:])
-            weights = weights.to(U.dtype)
             G, unit = narrowed(grad, U.dtype)
-            diagonal = (U * (G @ U)).sum(-2)
-            rest = G.diagonal(dim1=-2, dim2=-1).sum(-1) - diagonal.sum(-1)
-            slopes = (weights[..., :-1] * diagonal).sum(-1) + weights[..., -1] * rest
+            slopes = weighted_trace(weights.to(U.dtype), (U * (G @ U)).sum(-2), G)
             slope = (slopes[:, None, None] * unit).sum()
         return slope.to(parameter).reshape(parameter.shape)
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcp.errors import DomainError, sample_list
+from gcp.errors import DomainError
+from gcp.features import sample_list
 from gcp.operators import define_operator
 
 
