@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
 import types
 from collections.abc import Mapping, Sequence
+from operator import ge, gt, le
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from gcp.errors import OptionError, OptionTypeError
 from gcp.registry import nearest
 
-BOUNDS = {
-    "minimum": ("at least", operator.ge),
-    "above": ("greater than", operator.gt),
-    "maximum": ("at most", operator.le),
-}
+BOUNDS = {"minimum": ("at least", ge), "above": ("greater than", gt), "maximum": ("at most", le)}
 LARGEST_INTEGER = 2**31 - 1  # of options without a range of their own; beyond it C code overflows
 LARGEST_SEED = 2**32 - 1  # NumPy's
 

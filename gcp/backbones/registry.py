@@ -86,14 +86,6 @@ class TimmOptions(BackboneOptions):
     )
 
 
-RESNET_DEPTHS = (18, 34, 50, 101, 152)
-RESNEXTS = {
-    "resnext50_32x4d": "ResNeXt-50 32x4d",
-    "resnext101_32x8d": "ResNeXt-101 32x8d",
-    "resnext101_64x4d": "ResNeXt-101 64x4d",
-}
-WIDE = {"wide_resnet50_2": "Wide ResNet-50-2", "wide_resnet101_2": "Wide ResNet-101-2"}
-
 BACKBONES: Registry[BackboneInfo] = Registry("backbone")
 
 
@@ -156,10 +148,16 @@ for _depth in (11, 13, 16, 19):
             hidden=(4096, 4096),
             dropout=0.5,
         )
+_HE, _XIE = "He et al., CVPR 2016 (arXiv 1512.03385)", "Xie et al., CVPR 2017 (arXiv 1611.05431)"
+_ZAGORUYKO = "Zagoruyko and Komodakis, BMVC 2016 (arXiv 1605.07146)"
+_RESNEXTS = ((50, "32x4d"), (101, "32x8d"), (101, "64x4d"))
 for _name, _title, _source in (
-    *((f"resnet{_depth}", f"ResNet-{_depth}", "He et al., CVPR 2016 (arXiv 1512.03385)") for _depth in RESNET_DEPTHS),
-    *((_name, _title, "Xie et al., CVPR 2017 (arXiv 1611.05431)") for _name, _title in RESNEXTS.items()),
-    *((_name, _title, "Zagoruyko and Komodakis, BMVC 2016 (arXiv 1605.07146)") for _name, _title in WIDE.items()),
+    *((f"resnet{_depth}", f"ResNet-{_depth}", _HE) for _depth in (18, 34, 50, 101, 152)),
+    *(
+        (f"resnext{_size}", f"ResNeXt-{_size.replace('_', ' ')}", _XIE)
+        for _size in ("50_32x4d", "101_32x8d", "101_64x4d")
+    ),
+    *((f"wide_resnet{_depth}_2", f"Wide ResNet-{_depth}-2", _ZAGORUYKO) for _depth in (50, 101)),
 ):
     register_backbone(
         _name,

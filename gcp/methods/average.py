@@ -1,7 +1,5 @@
 """Global average pooling; the layer is `gcp.pooling.average`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from gcp.methods.table import register_method

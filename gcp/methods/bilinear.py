@@ -1,7 +1,5 @@
 """B-CNN; the layer is `gcp.pooling.bilinear`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from gcp.methods.table import register_method

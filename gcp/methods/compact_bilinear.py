@@ -1,7 +1,5 @@
 """Compact bilinear pooling; the layer is `gcp.pooling.compact_bilinear`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from gcp.methods.table import register_method

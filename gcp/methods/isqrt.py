@@ -1,7 +1,5 @@
 """iSQRT-COV: the root by the coupled Newton-Schulz iteration; the layer is `gcp.pooling.isqrt`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from gcp.methods.table import register_method

@@ -1,7 +1,5 @@
 """The logarithm of the covariance; the layer is `gcp.pooling.logm`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from gcp.methods.options import KernelOptions

@@ -1,7 +1,5 @@
 """Options that several methods share."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from gcp.methods.table import METHODS

@@ -1,7 +1,5 @@
 """A power of the covariance; the layer is `gcp.pooling.power`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from gcp.methods.options import KernelOptions

@@ -1,7 +1,5 @@
 """The scaling eigen branch; the layer is `gcp.pooling.seb`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from gcp.methods.options import KERNEL_HELP, KERNELS, KernelOptions

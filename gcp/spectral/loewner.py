@@ -166,6 +166,6 @@ class Loewner(NamedTuple):
 
 
 def weighted_trace(weights: Tensor, diagonal: Tensor, G: Tensor) -> Tensor:
-    """sum_i w_i A_ii, (...), of weights (..., n + 1), the diagonal A_ii (..., n), and G (..., C, C), whose rest is null."""
+    """sum_i w_i A_ii, (...), of weights (..., n + 1), the null space last, A_ii (..., n), and G (..., C, C)."""
     rest = G.diagonal(dim1=-2, dim2=-1).sum(-1) - diagonal.sum(-1)
     return (weights[..., :-1] * diagonal).sum(-1) + weights[..., -1] * rest

@@ -1,7 +1,5 @@
 """Options of covariances and of their spectral functions, free of torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 
