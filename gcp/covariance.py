@@ -23,7 +23,7 @@ def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None,
 
     Args:
         name: one of `list_methods()`, or its entry.
-        function: the map applied to the eigenvalues; none: the square root.
+        function: the map applied to the eigenvalues; None: the square root.
         options: the method's own.
 
     Raises:

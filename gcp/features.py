@@ -146,7 +146,7 @@ def second_moment(flat: Tensor) -> Tensor:
 
 
 class SecondMoment(ReverseMode):
-    """M = X X^T; dL/dX = 2 sym(dL/dM) X."""
+    """M = X X^T; dℓ/dX = 2 sym(dℓ/dM) X."""
 
     @staticmethod
     def forward(flat: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ class SecondMoment(ReverseMode):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """dL/dX (B, C, N) from dL/dM (B, C, C); differentiable in its turn."""
+        """dℓ/dX (B, C, N) from dℓ/dM (B, C, C); differentiable in its turn."""
         (flat,) = ctx.saved_tensors
         with without_autocast(flat):
             result: Tensor = 2 * symmetric(grad) @ flat

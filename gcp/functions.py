@@ -134,7 +134,7 @@ def covariance_function(features: Tensor, f: FunctionLike = "sqrt", method: str 
 
 
 def prepare(f: FunctionLike, method: str, options: Mapping[str, Any]) -> SpectralMethod:
-    """The method with its function, ``options`` dealt out to the two of them. Raises as `spectral_function`.
+    """The method with its function; ``options`` go to whichever of the two has them. Raises as `spectral_function`.
 
     >>> prepare("power", "taylor", {"alpha": 0.3, "degree": 50}).function
     Power(eps=0.0, relative=True, alpha=0.3, positive=False)

@@ -57,10 +57,10 @@ def create_model(
         backbone: one of `list_backbones()`.
         method: one of `list_methods()`.
         num_classes: number of logits, at least 1.
-        reduced_channels: channels a 1x1 convolution leaves before pooling, none for no reduction; "default" is 256 for
-            covariance pooling and none for average pooling. A backbone with fewer channels is not reduced.
+        reduced_channels: channels a 1x1 convolution leaves before pooling, None for no reduction; "default" is 256 for
+            covariance pooling and None for average pooling. A backbone with fewer channels is not reduced.
         backbone_options: the backbone's own, such as ``{"last_stride": 1}``.
-        hidden: widths of the classifier's hidden layers, empty for a linear classifier; none for the backbone's own:
+        hidden: widths of the classifier's hidden layers, empty for a linear classifier; None for the backbone's own:
             4096 and 4096 for AlexNet and VGG without pretrained weights, else no hidden layers.
         method_options: the method's own, such as ``degree=50``.
 

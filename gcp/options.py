@@ -101,7 +101,7 @@ def check_type(name: str, value: Any, hint: Any) -> None:
     """Raise OptionTypeError unless ``value`` is of the type ``hint``, or of one of a union: ``int | None``."""
     allowed = _alternatives(hint)
     if not any(_is_a(value, kind) for kind in allowed):
-        expected = " or ".join("none" if kind is type(None) else _type_name(kind) for kind in allowed)
+        expected = " or ".join("None" if kind is type(None) else _type_name(kind) for kind in allowed)
         raise OptionTypeError(f"{name} must be {expected}, got {value!r}")
 
 

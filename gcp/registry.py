@@ -43,7 +43,7 @@ def resolve(target: str | Callable[..., Any] | None) -> Any:
 
 
 def check_target(name: str, target: object, optional: bool = False) -> None:
-    """Raise OptionTypeError unless ``target`` is what `resolve` takes, or ``optional`` and none.
+    """Raise OptionTypeError unless ``target`` is what `resolve` takes, or ``optional`` and None.
 
     >>> check_target("kernel", 3)
     Traceback (most recent call last):

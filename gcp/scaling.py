@@ -16,7 +16,7 @@ def safe_unit(magnitude: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 
     Args:
         magnitude: the size of the numbers, without history.
-        dtype: the type whose range counts; none: that of ``magnitude``.
+        dtype: the type whose range counts; None: that of ``magnitude``.
 
     >>> safe_unit(torch.tensor([3.0, 3e20])).log2()
     tensor([ 0., 68.])
@@ -66,7 +66,7 @@ def in_safe_units(
         function: from (B, C, N) to (B, n, n), with f(s x) = s^degree f(x) for s > 0.
         flat: (B, C, N).
         degree: a number, or a scalar tensor, which gets its gradient.
-        dtype: the type the function computes in; none: that of ``flat``.
+        dtype: the type the function computes in; None: that of ``flat``.
 
     >>> in_safe_units(lambda x: x @ x.mT, torch.full((1, 1, 2), 1e-18), degree=2).item() > 0
     True

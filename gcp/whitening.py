@@ -34,7 +34,7 @@ class Whitening(nn.Module):
         num_features: C, at least 1.
         eps: P + eps tr(P)/C I is inverted, above 0. Unlike batch normalisation's, it is relative, so that the scale of
             the input does not matter; with ``relative=False`` it is absolute.
-        momentum: weight of the new batch in the running statistics; none: their plain mean over all batches.
+        momentum: weight of the new batch in the running statistics; None: their plain mean over all batches.
         affine: learn a scale and a shift for each channel.
         track_running_stats: keep running statistics and use them in eval; otherwise the batch's own, always.
         groups: whiten this many groups of C/groups neighbouring channels, each on its own.
@@ -82,7 +82,7 @@ class Whitening(nn.Module):
         if not eps > 0:
             raise OptionError(f"eps must be greater than 0, got {eps}")
         if momentum is not None and not 0 <= momentum <= 1:
-            raise OptionError(f"momentum must be none or between 0 and 1, got {momentum}")
+            raise OptionError(f"momentum must be None or between 0 and 1, got {momentum}")
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum

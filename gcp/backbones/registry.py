@@ -21,7 +21,7 @@ class BackboneInfo:
         summary: one line for ``--help``.
         source: the paper.
         hidden: widths of the classifier's hidden layers in networks trained from scratch.
-        dropout: probability of dropout after each of them; none: no dropout.
+        dropout: probability of dropout after each of them; None: no dropout.
     """
 
     name: str

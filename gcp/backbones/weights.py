@@ -28,7 +28,7 @@ RUN_PREFIX = "model.features."
 
 
 def features_of_run(weights: str) -> dict[str, Tensor] | None:
-    """The backbone in a run directory or checkpoint of this project; none if ``weights`` is something else.
+    """The backbone in a run directory or checkpoint of this project; None if ``weights`` is something else.
 
     Raises WeightsError for a folder that is no run directory, or a checkpoint that cannot be read.
     """

@@ -111,7 +111,10 @@ def _reduction(mismatch: Mismatch) -> str:
             return "the file's backbone gives another number of channels: choose the one it was trained with"
         return f"the file's network reduces to another number of channels: set reduced_channels={file[0]}"
     if mismatch.missing:
-        return "the file's network has no channel reduction: it pools another way, or set reduced_channels to none"
+        return (
+            "the file's network has no channel reduction: it pools another way, or set reduced_channels to None "
+            "(null on the command line)"
+        )
     return "this network has no channel reduction, the file's has: set reduced_channels to what it was trained with"
 
 

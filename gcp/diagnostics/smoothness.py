@@ -13,7 +13,7 @@ def effective_smoothness(
 ) -> float:
     """Effective beta-smoothness: the largest change of the gradient over the length of the step that caused it.
 
-    max over eta in ``steps`` of |g(w - eta g(w)) - g(w)| / |eta g(w)|, with g = dL/dw and all other parameters fixed
+    max over eta in ``steps`` of |g(w - eta g(w)) - g(w)| / |eta g(w)|, with g = dℓ/dw and all other parameters fixed
     (Santurkar et al., NeurIPS 2018, arXiv 1805.11604, section 3.1, where it is taken along the gradient's direction;
     used for the convolution before a spectral layer in arXiv 2105.02498).
 

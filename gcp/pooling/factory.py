@@ -19,7 +19,7 @@ def create_pooling(name: str, in_channels: int, reduced_channels: int | None = N
     Args:
         name: one of `list_methods()`.
         in_channels: channels of the feature map, at least 1.
-        reduced_channels: channels left by a 1x1 convolution, batch norm and ReLU before pooling; none: no reduction.
+        reduced_channels: channels left by a 1x1 convolution, batch norm and ReLU before pooling; None: no reduction.
         options: the method's own, see `gcp.methods`.
 
     Returns:

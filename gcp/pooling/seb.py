@@ -91,19 +91,19 @@ class BranchNorm(ReverseMode):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        """dL/dQ (B, C, C)."""
+        """dℓ/dQ (B, C, C)."""
         return BranchNormGradient.apply(grad, *ctx.saved_tensors), None, None
 
 
 class BranchNormGradient(ReverseMode):
-    """dL/dQ = dL/dn U diag(q (1 - 2 q^2) exp(-2 q^2)/n) U^T, from Q = U diag(q) U^T and n^2 = sum q^2 exp(-2 q^2).
+    """dℓ/dQ = dℓ/dn U diag(q (1 - 2 q^2) exp(-2 q^2)/n) U^T, from Q = U diag(q) U^T and n^2 = sum q^2 exp(-2 q^2).
 
     The norm is differentiable by Q: that is how a second derivative gets here, and is refused.
     """
 
     @staticmethod
     def forward(grad: Tensor, U: Tensor, eigenvalues: Tensor, norm: Tensor) -> Tensor:
-        """(B, C, C) from dL/dn (B,), U (B, C, n), the squares of Q's eigenvalues (B, n), n (B,)."""
+        """(B, C, C) from dℓ/dn (B,), U (B, C, n), the squares of Q's eigenvalues (B, n), n (B,)."""
         with without_autocast(U):
             slope = eigenvalues.sqrt() * (-2 * eigenvalues).exp() * (1 - 2 * eigenvalues)  # 0, not NaN, for large ones
             weight = torch.where(norm == 0, 0, grad / norm)

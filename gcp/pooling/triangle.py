@@ -68,7 +68,7 @@ class Vectorisation(nn.Module):
         return self
 
     def _fill(self, device: torch.device | None) -> None:
-        """Compute anew what no state dict holds, on ``device``; none: where it is."""
+        """Compute anew what no state dict holds, on ``device``; None: where it is."""
         for name, buffer in list(self.named_buffers(recurse=False)):
             setattr(self, name, self._constants(device or buffer.device)[name])
 

@@ -26,7 +26,7 @@ APPROXIMANTS = Names(METHODS, lambda info: info.approximant is not None)
 class Root:
     """What is computed: ``approximant(A, degree, inverse)`` of a matrix of norm 1, and how far forward and backward.
 
-    ``roundoff``: of the dtype of matrices that are to be checked for negative eigenvalues; none: they are covariances.
+    ``roundoff``: of the dtype of matrices that are to be checked for negative eigenvalues; None: they are covariances.
     """
 
     approximant: Callable[[Tensor, int, bool], Tensor]
@@ -76,7 +76,7 @@ def root_method(name: str, inverse: bool, options: dict[str, Any]) -> Root:
 
 
 class MatrixRoot(ReverseMode):
-    """B = P^(1/2) or P^(-1/2); dL/dP is `MatrixRootGradient`, which needs B alone."""
+    """B = P^(1/2) or P^(-1/2); dℓ/dP is `MatrixRootGradient`, which needs B alone."""
 
     @staticmethod
     def forward(matrix: Tensor, root: Root) -> Tensor:
@@ -101,12 +101,12 @@ class MatrixRoot(ReverseMode):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """dL/dP (..., n, n) from dL/dB (..., n, n)."""
+        """dℓ/dP (..., n, n) from dℓ/dB (..., n, n)."""
         return MatrixRootGradient.apply(grad, *ctx.saved_tensors, ctx.root), None
 
 
 class MatrixRootGradient(ReverseMode):
-    """dL/dP = X with B X + X B = sym(dL/dB) for B = P^(1/2), and -B^2 X B^2 with the same X for B = P^(-1/2).
+    """dℓ/dP = X with B X + X B = sym(dℓ/dB) for B = P^(1/2), and -B^2 X B^2 with the same X for B = P^(-1/2).
 
     The gradient of the exact root at the approximated one; what the approximant's own error would add is left out.
     """

@@ -15,12 +15,12 @@ class NewtonSchulzRoot(ReverseMode):
     """sqrt(t) p(P/t) of P = Xc Xc^T, t = tr(P), p the polynomial of the coupled iteration (arXiv 1712.01034).
 
     p has no constant term, p(K) = K q(K), so p(P) = Xc q(Xc^T Xc) Xc^T and the iteration runs on N x N matrices when
-    N < C. The backward keeps Xc alone and runs the iteration again with a tangent: with S = sym(dL/dZ),
+    N < C. The backward keeps Xc alone and runs the iteration again with a tangent: with S = sym(dℓ/dZ),
 
         N < C:   K = Xc^T Xc/t, R = Xc^T S Xc/sqrt(t), Q = q(K), D = its derivative in the direction R,
-                 dL/dXc = 2 [S Xc Q/sqrt(t) + Xc (D/t + tau I)], tau = -(<R, Q>/2 + <D, K>)/t;
+                 dℓ/dXc = 2 [S Xc Q/sqrt(t) + Xc (D/t + tau I)], tau = -(<R, Q>/2 + <D, K>)/t;
         N >= C:  K = P/t, D = the derivative of p in the direction S,
-                 dL/dXc = 2 (D/sqrt(t) + tau I) Xc, tau = (<S, p(K)>/2 - <D, K>)/sqrt(t).
+                 dℓ/dXc = 2 (D/sqrt(t) + tau I) Xc, tau = (<S, p(K)>/2 - <D, K>)/sqrt(t).
 
     It is made of differentiable operations on Xc, so that all higher derivatives exist.
     """
@@ -46,7 +46,7 @@ class NewtonSchulzRoot(ReverseMode):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """dL/dXc (B, C, N) from dL/dZ (B, C, C)."""
+        """dℓ/dXc (B, C, N) from dℓ/dZ (B, C, C)."""
         (Xc,) = ctx.saved_tensors
         channels, positions = Xc.shape[-2:]
         with without_autocast(Xc):
@@ -104,8 +104,8 @@ def inverse_root(K: Tensor, iterations: int) -> Tensor:
 def with_tangent(K: Tensor, R: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
     """Z_n(K) and its derivative in the direction R, by the product rule through every step.
 
-    Z_n is a polynomial, so for symmetric K and R the derivative is its own adjoint: dL/dK is the derivative in the
-    direction of dL/dZ_n. That is what lets a backward keep nothing of the forward's steps.
+    Z_n is a polynomial, so for symmetric K and R the derivative is its own adjoint: dℓ/dK is the derivative in the
+    direction of dℓ/dZ_n. That is what lets a backward keep nothing of the forward's steps.
 
     Args:
         K, R: (..., n, n), symmetric.

@@ -36,9 +36,10 @@ class CovarianceFunction(ReverseMode):
     """Z = f(covariance of x), whose gradient is `CovarianceGradient`.
 
     The factors U, lam and V of the centred features Xc = U diag(sqrt lam) V^T are outputs as well, saved for the
-    backward. Nobody differentiates them as such: their slots bring the second derivative back to x. What arrives in
-    the backward for U and V is a cotangent E of Xc in the form dU (B, C, n), dV (B, N, n), E = dU V^T + U dV^T: the
-    tangent space of the matrices of Xc's rank, which is everything when the rank is C, or N - 1 on centred features.
+    backward. They are outputs only so that a second derivative can reach x: `CovarianceGradient` is differentiated with
+    respect to them, and autograd hands the result to the backward here, as dU (B, C, n) and dV (B, N, n). Together they
+    stand for the gradient E = dU V^T + U dV^T with respect to Xc. Matrices of that form are the directions in which Xc
+    keeps its rank: all there are when the rank is C, or N - 1 on centred features.
     """
 
     @staticmethod
@@ -70,7 +71,7 @@ class CovarianceFunction(ReverseMode):
     def backward(
         ctx: Any, grad: Tensor | None, dU: Tensor | None, _: Tensor | None, dV: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None, None]:
-        """dL/dx (B, C, N) from dL/dZ (B, C, C) and, in a second derivative, a cotangent of Xc; dL/dparameter."""
+        """dℓ/dx (B, C, N) from dℓ/dZ (B, C, C) and, in a second derivative, a cotangent of Xc; dℓ/dparameter."""
         U, eigenvalues, V, parameter = ctx.saved_tensors
         total: Tensor | None = None
         slope: Tensor | None = None
@@ -85,12 +86,12 @@ class CovarianceFunction(ReverseMode):
 
 
 class CovarianceGradient(ReverseMode):
-    """dL/dx from dL/dZ, by the kernel of the method.
+    """dℓ/dx from dℓ/dZ, by the kernel of the method.
 
     The covariance P = Xc Xc^T is never differentiated on its own: with Xc = U diag(sqrt lam) V^T and
-    A = U^T sym(G) U, G = dL/dZ, M_ij = L_ij sqrt(lam_j) and m0_j = L(lam_j, 0) sqrt(lam_j),
+    A = U^T sym(G) U, G = dℓ/dZ, M_ij = L_ij sqrt(lam_j) and m0_j = L(lam_j, 0) sqrt(lam_j),
 
-        dL/dXc = 2 [U ((M - 1 m0^T) o A) + sym(G) U diag(m0) + c U diag(sqrt lam)] V^T,
+        dℓ/dXc = 2 [U ((M - 1 m0^T) o A) + sym(G) U diag(m0) + c U diag(sqrt lam)] V^T,
 
     which needs U only where lam > 0, the null space entering through the projector I - U U^T; and the result is
     centred already. sqrt(lam) is folded into L because L alone grows like 1/sqrt(lam). For f(0) != 0,
@@ -101,7 +102,7 @@ class CovarianceGradient(ReverseMode):
     def forward(
         grad: Tensor, U: Tensor, eigenvalues: Tensor, V: Tensor, parameter: Tensor | None, method: SpectralMethod
     ) -> Tensor:
-        """dL/dx (B, C, N), in the dtype of U; ``grad`` is (B, C, C)."""
+        """dℓ/dx (B, C, N), in the dtype of U; ``grad`` is (B, C, C)."""
         method = method.at(parameter)
         positions = V.shape[-2]
         with without_autocast(U):
@@ -126,7 +127,7 @@ class CovarianceGradient(ReverseMode):
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        """Cotangents of dL/dZ and of Xc, the latter as dU and dV; DerivativeError for most methods."""
+        """Cotangents of dℓ/dZ and of Xc, the latter as dU and dV; DerivativeError for most methods."""
         if not ctx.method.twice_differentiable:
             raise DerivativeError(
                 "second derivatives exist for the method 'lyapunov' with the square root only; use it, or do not "
@@ -138,7 +139,7 @@ class CovarianceGradient(ReverseMode):
 
 
 class CovarianceHessian(ReverseMode):
-    """Gradient of <w, dL/dx> with respect to dL/dZ and x, where dL/dx = 2 S Xc and Z S + S Z = sym(G) (lyapunov).
+    """Gradient of <w, dℓ/dx> with respect to dℓ/dZ and x, where dℓ/dx = 2 S Xc and Z S + S Z = sym(G) (lyapunov).
 
     Write X for Xc and lyap(R) for the solution of Z H + H Z = R. With H = lyap(w X^T + X w^T), the derivative of Z in
     direction w, the chain rule gives, because lyap is its own adjoint,
@@ -156,7 +157,7 @@ class CovarianceHessian(ReverseMode):
     def forward(
         w: Tensor, grad: Tensor, U: Tensor, eigenvalues: Tensor, V: Tensor, method: SpectralMethod
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Cotangents of dL/dZ (B, C, C), and dU and dV of `CovarianceFunction`; w is (B, C, N)."""
+        """Cotangents of dℓ/dZ (B, C, C), and dU and dV of `CovarianceFunction`; w is (B, C, N)."""
         with without_autocast(U):
             # The result grows as 1/|Xc| does, parts of it as its square: in units of |Xc| they all fit the type.
             unit = safe_unit(eigenvalues[..., :1].sqrt().to(U.dtype))

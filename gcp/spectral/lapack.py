@@ -1,6 +1,6 @@
 """The two matrix decompositions everything rests on, tried again in other ways when they do not converge.
 
-Nothing else in the library decomposes a matrix, except when a layer is exported. On a CPU the matrices of a batch are
+No layer decomposes a matrix in another way, except when it is exported. On a CPU the matrices of a batch are
 shared out to its cores: LAPACK takes one matrix after the other, and threads inside one small matrix cost more than
 they bring. Each thread takes the next few matrices whenever it is done with the last.
 
@@ -10,8 +10,8 @@ product of torch's, as it is in a network:
     rows                                    49      169     196     256
     one thread                              1.2     21      24      53
     two threads inside a matrix             1.3     16      21      39
-    dealt out to two threads of a pool      1.9     15      20      33
-    dealt out to torch's own two            1.2     12      14      32
+    shared by two threads of a pool         1.9     15      20      33
+    shared by torch's own two               1.2     12      14      32
 
 On an Intel Xeon one thread took 0.13, 1.5, 2.1 and 8 ms a matrix. LAPACK's evr driver (scipy) is not faster than the
 evd that torch uses.
@@ -156,7 +156,7 @@ def _persist(decompose: Callable[[Tensor], Parts], values: int, batch: Tensor) -
 
 
 def _rescue(decompose: Callable[[Tensor], Parts], values: int, matrix: Tensor) -> Parts | None:
-    """Decompose one matrix (m, n) in whatever way works, or none."""
+    """Decompose one matrix (m, n) in whatever way works, or None."""
     size = matrix.diagonal().sum() if decompose is plain_eigh else torch.linalg.vector_norm(matrix)
     scale = torch.where(size > 0, size, 1)
     unit = matrix / scale

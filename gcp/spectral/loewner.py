@@ -1,6 +1,6 @@
 """What every kernel starts from, the spectrum, and what becomes of it, the Loewner matrix.
 
-With dL/dP = U (L o (U^T sym(G) U)) U^T (Daleckii-Krein theorem), methods differ in L alone: L(lam_i, lam_j) stands in
+With dℓ/dP = U (L o (U^T sym(G) U)) U^T (Daleckii-Krein theorem), methods differ in L alone: L(lam_i, lam_j) stands in
 for the divided differences of f.
 """
 
@@ -137,7 +137,7 @@ class Loewner(NamedTuple):
 
     Attributes:
         matrix: L, (..., n, n), symmetric; its last column is L(lam_i, 0).
-        trace: (..., n) weights t with which c = sum_i t_i A_ii multiplies the identity in dL/dP, or None; the last one
+        trace: (..., n) weights t with which c = sum_i t_i A_ii multiplies the identity in dℓ/dP, or None; the last one
             is for the null space.
     """
 
@@ -147,7 +147,7 @@ class Loewner(NamedTuple):
     def with_shift(self, slopes: Tensor, eps: float, channels: int) -> Loewner:
         """The kernel for P, of this one for M = P + s I with s = eps tr(P)/C.
 
-        dL/ds is the trace of dL/dM = U (L o A) U^T + c I, so dL/dP = dL/dM + (eps/C) (sum_i L_ii A_ii + C c) I.
+        dℓ/ds is the trace of dℓ/dM = U (L o A) U^T + c I, so dℓ/dP = dℓ/dM + (eps/C) (sum_i L_ii A_ii + C c) I.
 
         Args:
             slopes: L_ii, (..., n).

@@ -36,9 +36,9 @@ class MatrixFunction(ReverseMode):
 
         Args:
             matrix: (B, n, n).
-            parameter: that of the method's map, or none.
+            parameter: that of the method's map, or None.
             method: the method.
-            unit: (B, 1, 1), what the matrices were divided by, or none.
+            unit: (B, 1, 1), what the matrices were divided by, or None.
 
         Raises:
             NonFiniteError, DomainError, DecompositionError: as `spectral_function`.
@@ -80,7 +80,7 @@ class MatrixFunction(ReverseMode):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-        """dL/dP (B, n, n) and dL/dparameter from dL/dZ (B, n, n)."""
+        """dℓ/dP (B, n, n) and dℓ/dparameter from dℓ/dZ (B, n, n)."""
         if grad is None:
             return None, None, None, None
         saved = U, _, parameter = ctx.saved_tensors
@@ -91,9 +91,9 @@ class MatrixFunction(ReverseMode):
 
 
 class MatrixGradient(ReverseMode):
-    """dL/dP from dL/dZ, by the kernel of the method.
+    """dℓ/dP from dℓ/dZ, by the kernel of the method.
 
-    With G = dL/dZ and c the trace coefficient of `Loewner`, dL/dP = U (L o (U^T sym(G) U)) U^T + c I, which is
+    With G = dℓ/dZ and c the trace coefficient of `Loewner`, dℓ/dP = U (L o (U^T sym(G) U)) U^T + c I, which is
     symmetric, hence also the gradient of the matrix whose symmetric part was taken.
     """
 
@@ -101,7 +101,7 @@ class MatrixGradient(ReverseMode):
     def forward(
         grad: Tensor, U: Tensor, eigenvalues: Tensor, parameter: Tensor | None, method: SpectralMethod
     ) -> Tensor:
-        """dL/dP (B, n, n), in the dtype of ``grad`` (B, n, n)."""
+        """dℓ/dP (B, n, n), in the dtype of ``grad`` (B, n, n)."""
         method = method.at(parameter)
         size = U.shape[-1]
         with without_autocast(U):

@@ -38,12 +38,12 @@ class SpectralMethod:
 
     @property
     def degree(self) -> float | Tensor | None:
-        """d of f(c P) = c^d f(P), in value and gradient, or none where f or the kernel does not scale so."""
+        """d of f(c P) = c^d f(P), in value and gradient, or None where f or the kernel does not scale so."""
         return self.function.degree if self.options.scale_free else None
 
     @property
     def parameter(self) -> Tensor | None:
-        """A copy of the map's parameter, or none: an optimiser may step between forward and backward."""
+        """A copy of the map's parameter, or None: an optimiser may step between forward and backward."""
         parameter = self.function.parameter
         return None if parameter is None else parameter.clone()
 

@@ -115,7 +115,7 @@ def test_accepted(values: dict[str, object]) -> None:
         ({"kind": "c"}, "kind must be one of a, b, got 'c'"),
         ({"kind": 1}, "kind must be a word, got 1"),
         ({"limit": 1}, "limit must be at least 2, got 1"),
-        ({"limit": "few"}, "limit must be an integer or none, got 'few'"),
+        ({"limit": "few"}, "limit must be an integer or None, got 'few'"),
         ({"steps": [10, 0]}, "steps must be at least 1, got 0"),
         ({"kount": 2}, "the example has no option 'kount' (did you mean 'count'?); it takes: count, "),
         ({"zzz": 2}, "the example has no option 'zzz'; it takes: count, "),

@@ -56,7 +56,7 @@ class SpectralMap(ABC):
 
     @property
     def parameter(self) -> Tensor | None:
-        """The scalar tensor that f depends on, or none."""
+        """The scalar tensor that f depends on, or None."""
         return None
 
     def parameter_derivative(self, eigenvalues: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class SpectralMap(ABC):
 
     @property
     def degree(self) -> float | Tensor | None:
-        """d of f(c lam) = c^d f(lam) for all c > 0, or none where f does not scale so."""
+        """d of f(c lam) = c^d f(lam) for all c > 0, or None where f does not scale so."""
         return None
 
     @property
@@ -89,7 +89,7 @@ class SpectralMap(ABC):
         return not (math.isfinite(self.at_zero) and bool(slope.isfinite()))
 
     def shift(self, eigenvalues: Tensor, channels: int) -> Tensor | None:
-        """What is added to the eigenvalues (..., n) of a matrix of size ``channels``: (..., 1), or none."""
+        """What is added to the eigenvalues (..., n) of a matrix of size ``channels``: (..., 1), or None."""
         if self.eps == 0:
             return None
         if not self.relative:
