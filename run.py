@@ -11,10 +11,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from conf.arguments import readable
+from conf.check_options import check, check_no_sweep
 from conf.help import show
 from conf.messages import message
 from conf.new_directories import remove_new
-from conf.options import check, check_no_sweep
 from conf.overrides import command_of, plugins_in, values_of
 from conf.schema import register
 from conf.sweeper import register_sweeper

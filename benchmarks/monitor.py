@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 import conf
 from benchmarks.environment import environment
 from benchmarks.report import table
-from conf.options import check
+from conf.check_options import check
 from conf.schema import register
 from lightning_modules.modes import fit
 from lightning_modules.run.job import job

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import conf
-from conf.options import check
+from conf.check_options import check
 from conf.schema import register
 from lightning_modules.modes import fit
 from lightning_modules.run.job import job

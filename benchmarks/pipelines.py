@@ -16,7 +16,7 @@ from torchvision import transforms as classical
 
 from datamodules.augmented import AugmentedImages, FileSource
 from datamodules.records import Record
-from datamodules.sampler import Visit
+from datamodules.sampler import EpochPosition
 from datamodules.transforms.building import MEAN, STD, create_transform
 
 SIZE = (500, 375)  # width and height of most of ImageNet's images
@@ -44,7 +44,7 @@ def pipelines(files: list[Path], name: str) -> dict[str, Load]:
     for backend in BACKENDS:
         source = FileSource([Record(file, 0) for file in files], backend)
         images = AugmentedImages(source, create_transform(name, "train"))
-        ways[f"this project, {backend}"] = lambda position, images=images: images[Visit(position, 0)][0]
+        ways[f"this project, {backend}"] = lambda position, images=images: images[EpochPosition(position, 0)][0]
     return ways
 
 

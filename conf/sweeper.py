@@ -16,8 +16,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from conf.check_options import check
 from conf.messages import sentence
-from conf.options import check
 from gcp.errors import GCPError, OptionError
 from gcp.options import make_options
 from lightning_modules.run.lock import locked

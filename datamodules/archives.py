@@ -47,7 +47,7 @@ def check_md5(file: Path, expected: str) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def one_process_at_a_time(folder: Path) -> Iterator[None]:
     """Let one process at a time prepare ``folder``, which is created; the others wait, and say so.
 
     Processes of one run and of others count, on one machine or over a file system that knows locks. The lock is gone
@@ -79,7 +79,7 @@ def partial_folder(target: Path) -> Iterator[Path]:
 
 
 def extract(file: Path, target: Path) -> None:
-    """Unpack a tar or zip archive into the folder ``target``, `alone`.
+    """Unpack a tar or zip archive into the folder ``target``, by `one_process_at_a_time`.
 
     It is unpacked beside its place first and what it holds renamed at the end, so that an interrupted extraction leaves
     nothing that looks complete. What ``target`` has already stays as it is.

@@ -50,7 +50,7 @@ class AugmentedImages(Dataset[tuple[Tensor, int]]):
     """A source behind a transform.
 
     What is random in the transform is a pure function of (seed, epoch, position): workers, devices, resumed runs and
-    the order of loading change nothing. The epoch comes with the position, see `datamodules.sampler.Visit`.
+    the order of loading change nothing. The epoch comes with the position, see `datamodules.sampler.EpochPosition`.
     """
 
     def __init__(self, source: Source, transform: Transform, seed: int = 0) -> None:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from datamodules.archives import alone, check_md5, extract
+from datamodules.archives import check_md5, extract, one_process_at_a_time
 from datamodules.download import download
 from gcp.errors import DataError
 
@@ -93,7 +93,7 @@ def locate(root: Path, layout: Layout, fetch: bool) -> Path:
     try:
         found = _complete(root, layout)
         if found is None and (_present(root, layout) or (fetch and _may_fetch(root, layout))):
-            with alone(root):
+            with one_process_at_a_time(root):
                 found = _complete(root, layout) or _prepared(root, layout, fetch)
     except OSError as error:
         raise DataError(

@@ -10,16 +10,19 @@ from torch.utils.data import Sampler
 from datamodules.seeding import private_generator
 
 
-class Visit(int):
-    """The position of an image, with the epoch it is visited in as an attribute; pickled into loading processes."""
+class EpochPosition(int):
+    """The position of an image in its dataset, and the epoch it is loaded in, on which its augmentation depends.
+
+    Samplers give a dataset whole numbers, and loading processes get them pickled: this is one, with an attribute.
+    """
 
     epoch: int
 
-    def __new__(cls, position: int, epoch: int) -> Visit:
-        """A whole number that knows its epoch."""
-        visit = super().__new__(cls, position)
-        visit.epoch = epoch
-        return visit
+    def __new__(cls, position: int, epoch: int) -> EpochPosition:
+        """The number ``position``, with ``epoch`` as its attribute."""
+        number = super().__new__(cls, position)
+        number.epoch = epoch
+        return number
 
     def __getnewargs__(self) -> tuple[int, int]:
         return int(self), self.epoch
@@ -58,7 +61,7 @@ class EpochSampler(Sampler[int]):
         order = torch.randperm(self.length, generator=private_generator(self.seed, self.epoch)).tolist()
         skip, self.skip = self.skip, 0
         share = order[self.rank :: self.replicas][: len(self)]
-        yield from (Visit(position, self.epoch) for position in share[skip:])
+        yield from (EpochPosition(position, self.epoch) for position in share[skip:])
 
     def __len__(self) -> int:
         return self.length // self.replicas

@@ -8,7 +8,7 @@ from pathlib import Path
 from torchvision.datasets import imagenet
 from torchvision.models import ResNet50_Weights
 
-from datamodules.archives import alone, check_md5, partial_folder, unpack
+from datamodules.archives import check_md5, one_process_at_a_time, partial_folder, unpack
 from datamodules.files import FileDataModule, Listing
 from datamodules.location import Layout, chosen_root
 from datamodules.official import Official
@@ -66,7 +66,7 @@ def _extract_official(root: Path, layout: Layout) -> None:
         there = ", ".join(name for name in ARCHIVES.values() if (root / name).exists())
         raise DataError(f"{root} has {there} but not {lacking}; put all of them there")
     try:
-        with alone(root):
+        with one_process_at_a_time(root):
             for part in layout.missing(root):
                 for archive in NEEDED[part]:
                     check_md5(root / ARCHIVES[archive], imagenet.ARCHIVE_META[archive][1])

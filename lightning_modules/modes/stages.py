@@ -56,8 +56,8 @@ def second_stage(run: Run, summary: Summary, fit: Callable[[Run, Summary], None]
 
 
 def _train(run: Run, outer: Summary, fit: Callable[[Run, Summary], None]) -> None:
-    facts = {"method": run.method, "backbone": run.backbone, "dataset": run.dataset, "seed": run.seed}
-    summary = Summary(run.directory, write=is_main_process(), outer=outer, mode="fit", **facts)
+    known = {"method": run.method, "backbone": run.backbone, "dataset": run.dataset, "seed": run.seed}
+    summary = Summary(run.directory, write=is_main_process(), outer=outer, mode="fit", **known)
     try:
         fit(run if run.config["ckpt_path"] is not None else _left(run) or run, summary)
     except Interrupted as stop:

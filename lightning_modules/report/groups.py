@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from lightning_modules.report.differences import settings
 from lightning_modules.report.runs import METRIC, RunRecord, Skipped, number
-from lightning_modules.report.settings import settings
 
 PLACE = ("backbone", "dataset")
 
@@ -178,9 +178,9 @@ def sections(rows: Iterable[Row]) -> list[Section]:
 
 def described(setting: dict[str, str]) -> str:
     """A setting in a line."""
-    facts = " on ".join(setting[name] for name in PLACE if name in setting)
+    place = " on ".join(setting[name] for name in PLACE if name in setting)
     rest = [f"{name}={value}" for name, value in setting.items() if name not in PLACE]
-    return ", ".join([facts, *rest])
+    return ", ".join([place, *rest])
 
 
 def _short(options: dict[str, str]) -> list[str]:

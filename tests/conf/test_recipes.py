@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from conf.options import check
+from conf.check_options import check
 from conf.schema import HERE
 from lightning_modules.classifier import Classifier
 from lightning_modules.optimisation.groups import parameter_groups

@@ -11,8 +11,8 @@ from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ValidationError
 
+from conf.check_options import check
 from conf.known import known_options
-from conf.options import check
 from conf.overrides import names_set_by
 from conf.schema import HERE, register, schema_of
 from conf.writing import owned, written

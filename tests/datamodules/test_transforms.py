@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.augmented import AugmentedImages
 from datamodules.preprocessing import Preprocessing
-from datamodules.sampler import EpochSampler, Visit
+from datamodules.sampler import EpochPosition, EpochSampler
 from datamodules.transforms.building import MEAN, STD, create_transform
 from datamodules.transforms.names import TRANSFORMS
 from gcp.errors import UnknownNameError
@@ -190,6 +190,6 @@ def test_randomness_belongs_to_seed_epoch_and_image():
 
 
 def test_a_visit_keeps_its_epoch_on_the_way_to_another_process():
-    visit = pickle.loads(pickle.dumps(Visit(4, epoch=7)))
+    visit = pickle.loads(pickle.dumps(EpochPosition(4, epoch=7)))
     assert (visit, visit.epoch) == (4, 7)
     assert [10, 11, 12, 13, 14][visit] == 14

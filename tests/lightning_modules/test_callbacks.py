@@ -12,7 +12,7 @@ from conf.help import show
 from conf.writing import written
 from gcp.errors import OptionError
 from gcp.options import Options
-from lightning_modules.report.settings import _counts
+from lightning_modules.report.differences import _counts
 from lightning_modules.settings.callbacks import (
     CALLBACKS,
     CallbackOptions,

@@ -1,6 +1,6 @@
 """What runs have in common and where they differ: runs that differ in nothing but their seeds are replicates.
 
-Everything in a run's configuration makes its setting but for `NEUTRAL`, which changes nothing of what comes out.
+Every option of a run's configuration counts, but for those that change nothing of its results (`WITHOUT_EFFECT`).
 """
 
 from __future__ import annotations
@@ -14,17 +14,25 @@ from lightning_modules.report.files import printable
 from lightning_modules.report.runs import RunRecord
 from lightning_modules.settings.callbacks import CALLBACKS
 
-NEUTRAL = (
+WITHOUT_EFFECT = (
     "seed", "mode", "path", "plugins", "published", "logger", "sweep", "export", "analysis", "callbacks", "hydra",
     "data.path",
 )  # fmt: skip
-COUNTS = (
+EFFECTIVE = (
     "callbacks.monitor",
     "callbacks.monitor_mode",
-)  # within a neutral section: they decide which weights are tested
-FACTS = ("method", "method.name", "backbone", "backbone.name", "dataset", "data.name", "switch.to")  # named beside it
+)  # of the sections above: they decide which weights are tested
+IN_TABLES = (
+    "method",
+    "method.name",
+    "backbone",
+    "backbone.name",
+    "dataset",
+    "data.name",
+    "switch.to",
+)  # have columns anyway
 NAMED = ("method", "backbone", "data", "optimizer", "schedule")  # sections whose options depend on their name
-IDLE = {"switch": "to", "second_stage": "epochs"}  # sections that do nothing without this option
+ACTIVE_BY = {"switch": "to", "second_stage": "epochs"}  # sections that do nothing without this option
 NOTHING = ("null", "{}", "[]")  # as good as not given
 
 
@@ -140,13 +148,17 @@ def _with_checkpoint(options: dict[str, str], run: RunRecord, path: object) -> d
 
 
 def _active(run: RunRecord, section: str) -> bool:
-    return section not in IDLE or run.section(section).get(IDLE[section]) is not None
+    return section not in ACTIVE_BY or run.section(section).get(ACTIVE_BY[section]) is not None
 
 
 def _counts(name: str) -> bool:
-    if name in FACTS:
+    if name in IN_TABLES:
         return False
-    return name in COUNTS or _decides(name) or not any(name == each or name.startswith(f"{each}.") for each in NEUTRAL)
+    return (
+        name in EFFECTIVE
+        or _decides(name)
+        or not any(name == each or name.startswith(f"{each}.") for each in WITHOUT_EFFECT)
+    )
 
 
 def _decides(name: str) -> bool:
