@@ -24,7 +24,7 @@ HYBRID = (
 )
 
 
-class KilledError(Exception):
+class KilledError(BaseException):
     """Stands for the end of the process."""
 
 

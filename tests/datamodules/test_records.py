@@ -45,6 +45,7 @@ def test_links_to_nowhere_are_missing(tmp_path):
     (tmp_path / "there.jpg").touch()
     (tmp_path / "link.jpg").symlink_to("there.jpg")
     (tmp_path / "dangling.jpg").symlink_to("gone.jpg")
-    check_files("training", Records([Record(tmp_path / "link.jpg", 0), Record(tmp_path / "there.jpg", 0)]))
+    link, dangling = Record(tmp_path / "link.jpg", 0), Record(tmp_path / "dangling.jpg", 0)
+    check_files({"training": Records([link])})
     with pytest.raises(DataError, match=r"1 of 2 training images are not there: .*dangling\.jpg"):
-        check_files("training", Records([Record(tmp_path / "link.jpg", 0), Record(tmp_path / "dangling.jpg", 0)]))
+        check_files({"training": Records([link, dangling])})
