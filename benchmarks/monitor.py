@@ -20,7 +20,7 @@ from conf.schema import register
 from lightning_modules.modes import fit
 from lightning_modules.run.job import job
 from lightning_modules.run.spec import Run
-from lightning_modules.settings.callbacks import CallbackOptions
+from lightning_modules.settings.callback_options import CallbackOptions
 
 HERE = Path(__file__).resolve().parent
 NETWORKS = {

@@ -10,7 +10,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from conf.schema import HERE, OVERLAYS
 from gcp.methods import METHODS
 from gcp.options import Options
-from lightning_modules.settings.callbacks import CALLBACKS, CallbackOptions, SwitchedOptions, sections_of_callbacks
+from lightning_modules.settings.callback_options import CallbackOptions, SwitchedOptions
+from lightning_modules.settings.callbacks import CALLBACKS, sections_of_callbacks
 from lightning_modules.settings.sections import ADDED, GROUPS, MODES, SECTIONS, RunOptions, sections
 
 # What people call an option, where it is not its name here.

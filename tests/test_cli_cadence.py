@@ -9,7 +9,7 @@ import torch
 
 from gcp.errors import OptionError
 from lightning_modules.metric_names import MONITORED
-from lightning_modules.settings.callbacks import CallbackOptions
+from lightning_modules.settings.callback_options import CallbackOptions
 from tests.small import SMALL
 
 FEW = [argument for argument in SMALL if "max_epochs" not in argument]

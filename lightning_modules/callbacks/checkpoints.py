@@ -15,7 +15,7 @@ from lightning_modules.run.checkpoint_names import BEST, CONFIG_KEY, PREPROCESSI
 from lightning_modules.run.interruption import Interrupted
 from lightning_modules.run.ranks import is_main_process
 from lightning_modules.run.spec import Run
-from lightning_modules.settings.callbacks import CallbackOptions
+from lightning_modules.settings.callback_options import CallbackOptions
 
 
 def best_checkpoint(directory: Path, options: CallbackOptions) -> ModelCheckpoint:

@@ -17,7 +17,7 @@ from lightning_modules.classifier import Classifier
 from lightning_modules.loggers.media import log_picture
 from lightning_modules.plots.confusion import confusion_figure
 from lightning_modules.run.spec import Run
-from lightning_modules.settings.callbacks import CallbackOptions
+from lightning_modules.settings.callback_options import CallbackOptions
 
 
 def build(run: Run, options: CallbackOptions) -> Confusion | None:

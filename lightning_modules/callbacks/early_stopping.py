@@ -11,7 +11,8 @@ from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from lightning_modules import metric_names as names
 from lightning_modules.epochs import shown
 from lightning_modules.run.spec import Run
-from lightning_modules.settings.callbacks import EarlyStoppingOptions, better, own_options
+from lightning_modules.settings.callback_options import EarlyStoppingOptions, better
+from lightning_modules.settings.callbacks import own_options
 
 
 def build(run: Run, options: EarlyStoppingOptions) -> PatientStopping:

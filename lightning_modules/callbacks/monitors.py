@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import DeviceStatsMonitor, LearningRateMonitor,
 
 from gcp.errors import MissingDependencyError
 from lightning_modules.run.spec import Run
-from lightning_modules.settings.callbacks import CallbackOptions, DeviceStatsOptions, ThroughputOptions
+from lightning_modules.settings.callback_options import CallbackOptions, DeviceStatsOptions, ThroughputOptions
 
 
 def learning_rate(run: Run, options: CallbackOptions) -> LearningRateMonitor | None:

@@ -19,7 +19,7 @@ from lightning_modules import metric_names as names
 from lightning_modules.classifier import Classifier
 from lightning_modules.loggers.media import log_histogram
 from lightning_modules.run.spec import Run
-from lightning_modules.settings.callbacks import CallbackOptions
+from lightning_modules.settings.callback_options import CallbackOptions
 from lightning_modules.switching import convolution_before, pooling_of
 
 SAMPLES = 8  # images of a batch whose covariances are decomposed

@@ -22,7 +22,7 @@ from lightning_modules import metric_names as names
 from lightning_modules.callbacks.averaging import AveragedWeights
 from lightning_modules.epochs import shown
 from lightning_modules.run.spec import Run
-from lightning_modules.settings.callbacks import SWAOptions
+from lightning_modules.settings.callback_options import SWAOptions
 
 BEGIN = 0.75  # of the training, unless from_epoch says when
 

@@ -36,7 +36,8 @@ from lightning_modules.run.ranks import check_machines, is_main_process, under_s
 from lightning_modules.run.read_checkpoint import method_in, read
 from lightning_modules.run.spec import Run
 from lightning_modules.run.write_checkpoint import AtomicCheckpointIO
-from lightning_modules.settings.callbacks import CALLBACKS, CallbackOptions, options_of_callback, own_options
+from lightning_modules.settings.callback_options import CallbackOptions
+from lightning_modules.settings.callbacks import CALLBACKS, options_of_callback, own_options
 from lightning_modules.settings.loggers import LOGGERS
 from lightning_modules.settings.training import SwitchOptions, TrainingOptions
 from lightning_modules.switching import set_method

@@ -9,7 +9,7 @@ from datamodules.datasets import DATASETS
 from gcp.backbones.registry import BACKBONES
 from gcp.methods import METHODS
 from gcp.options import LARGEST_SEED, Options, option
-from lightning_modules.settings.callbacks import CallbackOptions
+from lightning_modules.settings.callback_options import CallbackOptions
 from lightning_modules.settings.loggers import LOGGERS
 from lightning_modules.settings.modes import AnalysisOptions, ExportOptions, SweepOptions
 from lightning_modules.settings.optimisation import OPTIMIZERS, SCHEDULES

@@ -13,9 +13,9 @@ from conf.writing import written
 from gcp.errors import OptionError
 from gcp.options import Options
 from lightning_modules.report.differences import _counts
+from lightning_modules.settings.callback_options import CallbackOptions
 from lightning_modules.settings.callbacks import (
     CALLBACKS,
-    CallbackOptions,
     completed,
     options_of_callback,
     register_callback,
@@ -137,6 +137,20 @@ def test_a_metric_of_training_and_a_threshold_may_decide(cli, tmp_path, summary_
     assert summary["early_stopping/epoch"] == 2  # the first validated one
     assert summary["early_stopping/reason"] == "train/loss is better than 1000"
     assert summary["final/val/acc1"] is not None
+
+
+def test_a_run_that_had_decided_to_stop_inside_an_epoch_ends_with_it(cli, tmp_path, summary_of):
+    own = ("callbacks.monitor=val/loss", f"{STOP}.threshold=1000", "trainer.check_val_every_n_epoch=2")
+    assert cli(*SMALL, *own, "trainer.max_epochs=5", "hydra.run.dir=run").code == 0
+    outcome = cli("ckpt_path=run/checkpoints/best.ckpt", "hydra.run.dir=again")  # written before the epoch is over
+    assert outcome.code == 0, outcome.err
+    for name in ("run", "again"):
+        assert (summary_of(tmp_path / name)["epochs"], summary_of(tmp_path / name)["early_stopping/epoch"]) == (2, 2)
+    states = [torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True) for name in ("run", "again")]
+    best = torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)
+    progress = best["loops"]["fit_loop"]["epoch_progress"]["current"]
+    assert progress["processed"] < progress["ready"]
+    assert states[0]["loops"]["fit_loop"]["epoch_progress"] == states[1]["loops"]["fit_loop"]["epoch_progress"]
 
 
 def test_the_monitors_of_lightning_write_to_the_loggers(cli, tmp_path):

@@ -19,7 +19,7 @@ from lightning_modules.callbacks.resuming import Resume
 from lightning_modules.classifier import Classifier
 from lightning_modules.loggers.csv import MetricsCSV
 from lightning_modules.run.write_checkpoint import AtomicCheckpointIO
-from lightning_modules.settings.callbacks import CallbackOptions
+from lightning_modules.settings.callback_options import CallbackOptions
 
 
 class Copying(AtomicCheckpointIO):

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import update_bn
 
 from lightning_modules.callbacks.swa import StochasticAveraging, renew_statistics
 from lightning_modules.classifier import Classifier
-from lightning_modules.settings.callbacks import SWAOptions
+from lightning_modules.settings.callback_options import SWAOptions
 from tests.lightning_modules.test_classifier import classifier, loader, trainer
 from tests.small import SMALL
 
