@@ -5,7 +5,7 @@ eigendecomposition, spread over the cores; vech and its adjoint (one gather each
 
     forward   N < C: U = Xc V (C N n), Z = U diag(f) U^T (C n C)          else: Z
     backward  G U (C C n), U^T (G U) (C n n), U (L o A) (C n n)
-              N < C: T V^T (C n N)                                        else: T U^T (C n C), dL/dP Xc (C C N)
+              N < C: T V^T (C n N)                                        else: T U^T (C n C), dℓ/dP Xc (C C N)
 
 Elementwise work on n x n matrices, the kernel itself among it, is left out.
 """

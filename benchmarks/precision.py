@@ -20,8 +20,8 @@ LIMITS = {"mixed": 1e-5, "float32": 5e-5}
 
 PAGE = """# Precision of the gradient
 
-Relative error |g - g*|/|g*| (Frobenius norm) of dL/dx for float32 feature maps of {channels} channels whose covariance
-has eigenvalues spread evenly, on a logarithmic scale, over 4, 5 and 6 decades; dL/dy is noise. The oracle g* is
+Relative error |g - g*|/|g*| (Frobenius norm) of dℓ/dx for float32 feature maps of {channels} channels whose covariance
+has eigenvalues spread evenly, on a logarithmic scale, over 4, 5 and 6 decades; dℓ/dy is noise. The oracle g* is
 `lyapunov` in float64 on the dense path, which agrees with a 50-digit evaluation of the same formula to 1e-12
 (`tests/gcp/test_precision.py`). Made by `python benchmarks/precision.py`.
 
@@ -50,7 +50,7 @@ def features(channels: int, size: int, decades: float, seed: int = 0) -> Tensor:
 
 
 def gradient(x: Tensor, name: str, **options: object) -> Tensor:
-    """dL/dx in float64 for a dL/dy of noise."""
+    """dℓ/dx in float64 for a dℓ/dy of noise."""
     x = x.detach().clone().requires_grad_()
     y = create_pooling(name, in_channels=x.shape[1], **options)(x)
     noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -22,7 +22,7 @@ from benchmarks.baselines.newton_schulz import differentiate, iterate
 from benchmarks.baselines.triangle import ClassicalTriangle
 
 EigenvectorGradient = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""(B = U^T dL/dU, eigenvalues, U^T P U or none) to the matrix between U and U^T in dL/dP; the diagonal stays 0."""
+"""(B = U^T dℓ/dU, eigenvalues, U^T P U or none) to the matrix between U and U^T in dℓ/dP; the diagonal stays 0."""
 
 
 def dense_svd(covariance: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,7 +32,7 @@ def dense_svd(covariance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def by_quotient(quotient: Callable[[Tensor], Tensor]) -> EigenvectorGradient:
-    """The eigenvector gradient K^T o (U^T dL/dU)."""
+    """The eigenvector gradient K^T o (U^T dℓ/dU)."""
 
     def gradient(rotated: Tensor, eigenvalues: Tensor, covariance: Tensor | None) -> Tensor:
         return quotient(eigenvalues).mT * rotated
@@ -76,7 +76,7 @@ class Decomposition(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_U: Tensor, grad_eigenvalues: Tensor) -> tuple[Tensor | None, ...]:
-        """dL/dP = sym(U (K^T o (U^T dL/dU) + diag(dL/dlam)) U^T)."""
+        """dℓ/dP = sym(U (K^T o (U^T dℓ/dU) + diag(dℓ/dlam)) U^T)."""
         U, eigenvalues, *kept_covariance = ctx.saved_tensors
         rotated_covariance = U.mT.bmm(kept_covariance[0]).bmm(U) if kept_covariance else None
         inner = ctx.gradient(U.mT.bmm(grad_U), eigenvalues, rotated_covariance)
@@ -97,7 +97,7 @@ class SquareRoot(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """dL/dU = (G + G^T) U diag(sqrt lam), dL/dlam = diag(U^T G U)/(2 sqrt lam), 0 where lam = 0."""
+        """dℓ/dU = (G + G^T) U diag(sqrt lam), dℓ/dlam = diag(U^T G U)/(2 sqrt lam), 0 where lam = 0."""
         U, eigenvalues = ctx.saved_tensors
         root = eigenvalues.sqrt()
         inverse = torch.where(root == 0, 0, 0.5 / root).diag_embed()

@@ -30,6 +30,6 @@ class ClassicalCovariance(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """dL/dX = (G + G^T) X Ibar."""
+        """dℓ/dX = (G + G^T) X Ibar."""
         x, centring = ctx.saved_tensors
         return (grad + grad.mT).bmm(x).bmm(centring)

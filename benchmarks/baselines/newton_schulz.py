@@ -48,7 +48,7 @@ def square_root(iterates: Iterates) -> Tensor:
 
 
 def differentiate(iterates: Iterates, grad: Tensor) -> Tensor:
-    """dL/dP from dL/dZ, by the paper's formulas: 6 products for the last step, 10 for each before, 2 for the first."""
+    """dℓ/dP from dℓ/dZ, by the paper's formulas: 6 products for the last step, 10 for each before, 2 for the first."""
     A, trace, pairs, last = iterates
     triple = _triple_identity(A)
     G = grad * trace.sqrt()

@@ -74,7 +74,7 @@ def _deviation(channels: int) -> float:
     gap = 2 * EPS * channels
     eigenvalues = torch.tensor([1.0, 1.0 - gap, 0.0], dtype=torch.float64)
     tied = torch.eye(3, dtype=torch.bool)
-    kernel = pade(Spectrum(eigenvalues, tied, SquareRoot(), channels), SpectralOptions()).matrix
+    kernel = pade(Spectrum(eigenvalues, tied, SquareRoot(), channels), SpectralOptions())
     return abs(float(kernel[0, 1]) / (1 / (1 + math.sqrt(1 - gap))) - 1)
 
 

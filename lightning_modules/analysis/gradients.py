@@ -18,7 +18,7 @@ PRECISIONS = ("float64", "mixed", "float32")
 
 TEXT = (
     "The square root of a {size} x {size} matrix with known eigenvalues in a random basis; relative error of "
-    "dL/dP for a random dL/dZ, against the Daleckii-Krein formula with those eigenvalues in float64. Left: "
+    "dℓ/dP for a random dℓ/dZ, against the Daleckii-Krein formula with those eigenvalues in float64. Left: "
     "eigenvalues spread geometrically over the condition number. Right: two eigenvalues at a relative gap, others "
     "well apart. `taylor` and `pi` lose what belongs to the pair as its ratio nears 1 (taylor's weight is 1 - "
     "x^101: half of it is gone at a gap of 0.7 %), until the gap is below rounding and both are one eigenspace, "
@@ -69,7 +69,7 @@ def close_pair(gap: float) -> Tensor:
 
 
 def error(method: str, precision: str, eigenvalues: Tensor) -> float:
-    """Relative error of the gradient that ``method`` gives for a random dL/dZ, Frobenius norms."""
+    """Relative error of the gradient that ``method`` gives for a random dℓ/dZ, Frobenius norms."""
     generator = torch.Generator().manual_seed(0)
     U, _ = torch.linalg.qr(torch.randn(SIZE, SIZE, dtype=torch.float64, generator=generator))
     G = torch.randn(SIZE, SIZE, dtype=torch.float64, generator=generator)

@@ -36,9 +36,9 @@ class SpectrumMonitor(Callback):
     """Measures and logs; changes nothing of the training.
 
     Logged every ``every`` steps, as medians over `SAMPLES` images: what `SpectrumStatistics` has; a histogram of the
-    eigenvalues; the norms of dL/dy that goes into the layer's backward and of dL/dx that comes out; and, where the
-    layer gives the square root of the covariance, the relative error of dL/dx against the exact derivative for the same
-    dL/dy.
+    eigenvalues; the norms of dℓ/dy that goes into the layer's backward and of dℓ/dx that comes out; and, where the
+    layer gives the square root of the covariance, the relative error of dℓ/dx against the exact derivative for the same
+    dℓ/dy.
 
     Args:
         every: steps between two measurements; None: none of these.
@@ -125,7 +125,7 @@ class SpectrumMonitor(Callback):
 
 
 def exact_gradient(pooling: nn.Module, x: Tensor, grad_y: Tensor) -> tuple[Tensor | None, Tensor]:
-    """dL/dx of the exact square root for the pooling's own dL/dy, and the eigenvalues (B, n) of the covariances.
+    """dℓ/dx of the exact square root for the pooling's own dℓ/dy, and the eigenvalues (B, n) of the covariances.
 
     The first is none for a pooling that gives another function of the covariance.
     """

@@ -44,7 +44,7 @@ def with_spectrum(eigenvalues: list[float], positions: int, seed: int = 0) -> tu
 
 
 def forward_backward(layer: nn.Module, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Output and dL/dx for dL/dy = ``gradient``."""
+    """Output and dℓ/dx for dℓ/dy = ``gradient``."""
     x = x.detach().clone().requires_grad_()
     y = layer(x)
     y.backward(gradient.to(y.dtype))
@@ -84,7 +84,7 @@ def unvech(y: Tensor, channels: int) -> Tensor:
 
 
 def dense_gradient(x: Tensor, gradient: Tensor, kernel: PairKernel) -> Tensor:
-    """dL/dx by U (L o A) U^T on the C x C covariance, L filled entry by entry; float64, no trace term.
+    """dℓ/dx by U (L o A) U^T on the C x C covariance, L filled entry by entry; float64, no trace term.
 
     The diagonal is 1/(2 sqrt lam). Entries of two null eigenvalues stay 0: they never reach x.
     """

@@ -67,7 +67,7 @@ def newton_schulz(P: Tensor, iterations: int = 10) -> Tensor:
 
 
 def oracle(name: str, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Root (C, C) and dL/dx (C, H, W) of one sample, for dL/dy (C (C + 1)/2,); skips a method not written down here."""
+    """Root (C, C) and dℓ/dx (C, H, W) of one sample, for dℓ/dy (C (C + 1)/2,); skips a method not written down here."""
     if name not in KNOWN:
         pytest.skip(f"the definition of '{name}' is not in tests/gcp/oracle.py")
     lam, U, centred = spectrum(x)

@@ -81,7 +81,7 @@ def test_degenerate(name: str, precision: str, path: str, dtype: torch.dtype, ca
     scale = expected.abs().max() if expected.any() else torch.tensor(1.0)
     assert (grad[0].double() - expected).abs().max() <= tolerance * scale
 
-    # L(a, b) sqrt(b) <= 1 for every weight at most 1, so |dL/dx| <= 2 |sym G|/sqrt(N); the literal quotients may round
+    # L(a, b) sqrt(b) <= 1 for every weight at most 1, so |dℓ/dx| <= 2 |sym G|/sqrt(N); the literal quotients may round
     # by a tenth at the smallest gap that is no tie, newton's trace term adds at most as much again.
     size = unvech(gradient.double(), channels)[0]
     size = (size + size.diagonal().diag()) / 2

@@ -202,7 +202,7 @@ def test_precisions_agree(name: str, precision: str, tolerance: float, shape: tu
 @pytest.mark.parametrize("name", SPECTRAL)
 @pytest.mark.parametrize("shape", [(2, 9, 2, 3), (2, 5, 4, 4)])
 def test_gradient_is_centred_and_follows_homogeneity(name: str, shape: tuple[int, ...]) -> None:
-    """Adding a constant to a channel changes nothing; and, by Euler, <dL/dx, x> = L for L linear in the root of P.
+    """Adding a constant to a channel changes nothing; and, by Euler, <dℓ/dx, x> = L for L linear in the root of P.
 
     Newton's is the root's polynomial, topn's cut has the same degree: their own roots have it too.
     """

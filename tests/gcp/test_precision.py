@@ -12,7 +12,7 @@ from tests.gcp.helpers import forward_backward, grad_out, noise, pooling, relati
 
 
 def fifty_digits(x: Tensor, gradient: Tensor) -> Tensor:
-    """dL/dx (C, N) for x (C, N) by U (L o A) U^T with L = 1/(sqrt lam_i + sqrt lam_j), in mpmath."""
+    """dℓ/dx (C, N) for x (C, N) by U (L o A) U^T with L = 1/(sqrt lam_i + sqrt lam_j), in mpmath."""
     channels, positions = x.shape
     with mpmath.workdps(50):
         X = mpmath.matrix(x.tolist())

@@ -20,7 +20,7 @@ def of_rank(rank: int, size: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def exact_gradient(A: Tensor, G: Tensor) -> Tensor:
-    """dL/dP of <G, P^(1/2)> with nothing flowing within the null space."""
+    """dℓ/dP of <G, P^(1/2)> with nothing flowing within the null space."""
     U, s, _ = torch.linalg.svd(A, full_matrices=True)
     roots = torch.zeros(len(A), dtype=A.dtype)
     roots[: len(s)] = s

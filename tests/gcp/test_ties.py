@@ -30,12 +30,12 @@ CONVERGED: dict[str, dict[str, object]] = {"newton": {"iterations": 20}}
 @pytest.mark.parametrize("precision", ["float64", "mixed", "float32"])
 @pytest.mark.parametrize("name", SPECTRAL)
 def test_multiple_of_the_identity_is_exact(name: str, precision: str, scale: float) -> None:
-    """P = s^2 I: Z = s I and dL/dP = sym(G)/(2 s), without any eigenvectors."""
+    """P = s^2 I: Z = s I and dℓ/dP = sym(G)/(2 s), without any eigenvectors."""
     x, _ = with_spectrum([1.0] * 5, 12)
     x = x * scale
     gradient = grad_out(5)
     y, grad = forward_backward(pooling(name, 5, precision), x, gradient)
-    expected = symmetric(gradient[0], 5) / scale @ (x[0, :, 0] / 12)  # 2 dL/dP Xc/sqrt(N), which is centred
+    expected = symmetric(gradient[0], 5) / scale @ (x[0, :, 0] / 12)  # 2 dℓ/dP Xc/sqrt(N), which is centred
     # float32 decomposes with 1e-7 and ties what lies within 12 of those
     tolerance = 1e-5 if precision == "float32" else 1e-12
     assert relative_error(unvech(y, 5)[0], scale * torch.eye(5, dtype=torch.float64)) < tolerance
@@ -43,7 +43,7 @@ def test_multiple_of_the_identity_is_exact(name: str, precision: str, scale: flo
 
 
 def exact_gradient(U: Tensor, eigenvalues: list[float], x: Tensor, gradient: Tensor) -> Tensor:
-    """dL/dx with the eigenvectors the input was built from, not those a decomposition found."""
+    """dℓ/dx with the eigenvectors the input was built from, not those a decomposition found."""
     root = torch.tensor(eigenvalues, dtype=torch.float64).sqrt()
     L = 1 / (root[:, None] + root[None, :])
     to_covariance = U @ (L * (U.T @ symmetric(gradient[0], len(root)) @ U)) @ U.T
