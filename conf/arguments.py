@@ -29,7 +29,7 @@ def readable(arguments: list[str]) -> list[str]:
     Raises OptionError for flags that are none, for deletions, for empty values and for sections in the place of groups.
     """
     parser = get_args_parser()
-    parser.error = _refuse  # type: ignore[method-assign]  # argparse prints twenty lines of usage
+    parser.error = _refuse  # type: ignore[method-assign]  # its own prints twenty lines of usage
     parsed, unknown = parser.parse_known_args(arguments)
     flags = [argument for argument in unknown if argument.startswith("-")]
     if flags:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
 from conf.messages import unknown_option
@@ -54,7 +55,7 @@ def check(config: DictConfig) -> dict[str, Any]:
     return {str(name): value for name, value in plain.items()}
 
 
-def check_no_sweep(config: DictConfig, hydra_config: DictConfig) -> None:
+def check_no_sweep(config: DictConfig, hydra_config: HydraConf) -> None:
     """Raise OptionError for what a single run was given though it has a meaning in sweeps only."""
     launcher = hydra_config.runtime.choices.get("hydra/launcher")
     given = [text for text in hydra_config.overrides.hydra if text.startswith(("hydra.sweep.", "hydra.launcher."))]

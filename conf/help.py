@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -14,7 +15,7 @@ from conf.schema import HERE, OVERLAYS
 from conf.values import shown, takes
 from gcp.errors import UnknownNameError
 from gcp.options import Options, default_of
-from gcp.registry import nearest
+from gcp.registry import Registry, nearest
 from lightning_modules.settings.callbacks import CALLBACKS, SWITCH, sections_of_callbacks
 from lightning_modules.settings.sections import GROUPS, SECTIONS, RunOptions
 
@@ -99,11 +100,11 @@ def _show_topic(console: Console, topic: str) -> None:
         )
 
 
-def _names(group: str, section: str, registry: object) -> Table:
+def _names(group: str, section: str, registry: Registry[Any]) -> Table:
     table = _table(f"{group}=...", "name", "what it is", f"options, set as {section}.option=value")
     of_section = section_options(section)
-    for name in registry.names():  # type: ignore[attr-defined]
-        entry = registry.get(name)  # type: ignore[attr-defined]
+    for name in registry.names():
+        entry = registry.get(name)
         options = [f"{each.field.name}={_default(each)}" for each in of_section if each.owner == name]
         table.add_row(name, escape(entry.summary), escape(" ".join(options)))
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
@@ -43,7 +44,7 @@ def sentence(error: BaseException) -> str:
     chain = _chain(error)
     for link in chain:
         if isinstance(link, (ConfigKeyError, ConfigAttributeError)) and link.full_key:
-            kind = link.object_type
+            kind: Any = link.object_type
             known = [field.name for field in dataclasses.fields(kind)] if _is_schema(kind) else []
             return unknown_option(str(link.full_key), known)
         if isinstance(link, ValidationError) and link.full_key:

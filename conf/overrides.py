@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.default_element import GroupDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -69,7 +70,7 @@ def options_set_by(overrides: list[str], choices: dict[str, str], training: bool
     return names
 
 
-def command_of(config: DictConfig, hydra_config: DictConfig) -> Command:
+def command_of(config: DictConfig, hydra_config: HydraConf) -> Command:
     """What was asked for, by a command or for one job of a sweep.
 
     Args:
@@ -93,7 +94,8 @@ def names_set_by(group: str, name: str) -> list[str]:
     """Dotted names of the options that the file ``group/name.yaml`` sets; a group it chooses counts as its name."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
-    overlay = hydra.config_loader.repository.load_config(f"{group}/{name}")
+    loader: Any = hydra.config_loader  # its class with a repository is Hydra's own affair
+    overlay = loader.repository.load_config(f"{group}/{name}")
     assert overlay is not None
     values = OmegaConf.to_container(overlay.config)
     assert isinstance(values, dict)

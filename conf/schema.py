@@ -75,7 +75,7 @@ def schema_of(
     ]
     for field in dataclasses.fields(options):
         default = {"default": field.default, "default_factory": field.default_factory}
-        given = {key: value for key, value in default.items() if value is not dataclasses.MISSING}
+        given: dict[str, Any] = {key: value for key, value in default.items() if value is not dataclasses.MISSING}
         if get_origin(hints[field.name]) is dict:
             given = {"default_factory": _open}
         if field.name in interpolated:

@@ -42,8 +42,8 @@ class ResumableSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before `sweep`."""
-        self.hydra_context, self.config = hydra_context, config
-        self.launcher = Plugins.instance().instantiate_launcher(
+        self._context, self._config = hydra_context, config
+        self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
@@ -57,7 +57,7 @@ class ResumableSweeper(Sweeper):
         self._check_no_run()
         jobs = self._jobs(arguments)
         configs = self._compose(jobs)
-        directory = Path(self.config.hydra.sweep.dir).absolute()
+        directory = Path(self._config.hydra.sweep.dir).absolute()
         directory.mkdir(parents=True, exist_ok=True)
         os.environ[SWEEP] = str(os.getpid())  # for jobs in other processes of this machine, which end with this one
 
@@ -68,10 +68,10 @@ class ResumableSweeper(Sweeper):
             return str(config.hydra.sweep.subdir) + ("" if self._subdir_given() else job.suffix)
 
         with locked(directory):
-            pending = left_to_do(jobs, directory, bool(self.config.sweep.resume), named)
-            OmegaConf.save(self.config, directory / "multirun.yaml")
+            pending = left_to_do(jobs, directory, bool(self._config.sweep.resume), named)
+            OmegaConf.save(self._config, directory / "multirun.yaml")
             try:
-                launch(pending, directory, lambda each: self.launcher.launch(each, initial_job_idx=0))
+                launch(pending, directory, lambda each: self._launcher.launch(each, initial_job_idx=0))
             except (KeyboardInterrupt, SystemExit):
                 self._report(directory)
                 print(
@@ -85,13 +85,13 @@ class ResumableSweeper(Sweeper):
         return []
 
     def _jobs(self, arguments: list[str]) -> list[Job]:
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
         overrides = parser.parse_overrides([*(f"{key}={values}" for key, values in self.params.items()), *arguments])
         (combinations,) = BasicSweeper.split_arguments(overrides, None)
         return jobs_of(combinations)
 
     def _check_no_run(self) -> None:
-        given = [text for text in self.config.hydra.overrides.hydra if text.startswith("hydra.run.")]
+        given = [text for text in self._config.hydra.overrides.hydra if text.startswith("hydra.run.")]
         if given:
             raise OptionError(f"{given[0]} is for a single run; a sweep goes to hydra.sweep.dir=DIR")
 
@@ -102,8 +102,8 @@ class ResumableSweeper(Sweeper):
         wrong: dict[str, str] = {}
         for job in jobs:
             try:
-                config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job.overrides))
-                check(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
+                config = self._context.config_loader.load_sweep_config(self._config, list(job.overrides))
+                check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
                 configs.append(config)
             except (HydraException, OmegaConfBaseException, GCPError) as error:
                 wrong[" ".join(each for each in job.overrides if each not in shared)] = sentence(error)
@@ -115,20 +115,19 @@ class ResumableSweeper(Sweeper):
 
     def _subdir_given(self) -> bool:
         """Whether the user has said how jobs are called."""
-        return any(str(each).startswith("hydra.sweep.subdir=") for each in self.config.hydra.overrides.hydra)
+        return any(str(each).startswith("hydra.sweep.subdir=") for each in self._config.hydra.overrides.hydra)
 
     def _report(self, directory: Path) -> None:
-        if not self.config.sweep.report:
+        if not self._config.sweep.report:
             return
         from lightning_modules.report.writing import write_report
 
         write_report([directory], directory)
-        if self.config.logger.name == "wandb":
+        if self._config.logger.name == "wandb":
             from lightning_modules.loggers.wandb import log_report
 
-            options = OmegaConf.to_container(self.config.logger, resolve=True)
-            assert isinstance(options, dict)
-            del options["name"]
+            logger: Any = OmegaConf.to_container(self._config.logger, resolve=True)
+            options = {name: value for name, value in logger.items() if name != "name"}
             log_report(directory, make_options(WandbOptions, options, "logger 'wandb'"), sweep_name(directory))
 
 

@@ -103,7 +103,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     def describe(self) -> str:
         """Classes and sizes of the parts, in a line; after ``setup``."""
-        names, sizes = self.class_names, [len(part) for part in self.splits]  # type: ignore[arg-type]
+        names, sizes = self.class_names, [len(part) for part in self.splits]  # type: ignore[arg-type]  # as below
         named = ", ".join(names if len(names) <= SHOWN else [*names[: SHOWN // 2], "..."])
         train, val, test = (f"{size:,}" for size in sizes)
         return f"{len(names)} classes ({named}); {train} training, {val} validation, {test} test images"

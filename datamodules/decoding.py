@@ -79,12 +79,16 @@ def _decoded(contents: bytes, backend: str) -> Tensor:
             raise _UnsuitableError(f"has {size} pixels, more than the {limit:,} that are decoded; make it smaller")
         if image.format in JPEG and image.mode in ("L", "RGB") and backend == "torchvision" and decode_jpeg is not None:
             try:
-                return decode_jpeg(torch.frombuffer(bytearray(contents), dtype=torch.uint8), mode=ImageReadMode.RGB)
+                jpeg: Tensor = decode_jpeg(
+                    torch.frombuffer(bytearray(contents), dtype=torch.uint8), mode=ImageReadMode.RGB
+                )
+                return jpeg
             except RuntimeError:
                 pass  # Pillow decides whether it is damaged, and says how
         if image.format == "PNG":
             Image.open(BytesIO(contents)).verify()  # its check sums, which Pillow passes over when it reads the pixels
-        return pil_to_tensor(_eight_bits(image).convert("RGB"))
+        pixels: Tensor = pil_to_tensor(_eight_bits(image).convert("RGB"))
+        return pixels
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -93,7 +97,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode not in DEEP:
         return image
     if image.mode == "I":
-        low, high = image.getextrema()
+        low, high = image.getextrema()  # numbers: the image has one band
+        assert isinstance(low, (int, float))
+        assert isinstance(high, (int, float))
         if low < 0 or high >= 1 << 16:
             raise _UnsuitableError(f"holds values from {low} to {high}; store it with 8 or 16 bits")
     return image.point(lambda value: value / 256).convert("L")

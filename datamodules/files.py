@@ -117,7 +117,7 @@ class FileDataModule(ImageDataModule):
 
     def describe(self) -> str:
         """That validation is on the test part is said too."""
-        same = self.splits.val.source.records is self.splits.test.source.records  # type: ignore[attr-defined]
+        same = self.splits.val.source.records is self.splits.test.source.records  # type: ignore[attr-defined]  # they are `Augmented`
         return super().describe() + ("; validated on the test part" if same else "")
 
     def check_images(self, parts: Sequence[str]) -> dict[str, str]:
@@ -145,7 +145,7 @@ class FileDataModule(ImageDataModule):
                 rest[id(records)] = records.select(kept) if wrong else records
             source.records = rest[id(records)]
         if found:
-            check_labels(self.class_names, {"training": self.splits.train.source.records})  # type: ignore[attr-defined]
+            check_labels(self.class_names, {"training": self.splits.train.source.records})  # type: ignore[attr-defined]  # they are `Augmented`
         self._refuse_small(self.splits)
         return found
 

@@ -32,7 +32,7 @@ def _begin(board: Board, number: int) -> None:
 class ImageLoader(DataLoader[Any]):
     """A ``DataLoader`` that hands on an error of a loading process in its own sentence, without the traceback there."""
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch's is private
         try:
             with shielded():
                 batches = super().__iter__()
@@ -57,7 +57,7 @@ class ResumableLoader(ImageLoader):
     _state: dict[str, int] | None = None
     _restored: dict[str, int] | None = None
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch's is private
         epoch = getattr(self.sampler, "epoch", -1)  # -1: Lightning put a sequential sampler in, for overfit_batches
         restored, self._restored = self._restored, None
         skip = restored["batches"] if restored and restored["epoch"] == epoch >= 0 else 0

@@ -55,7 +55,7 @@ class FileOptions(DataOptions):
     root: str | None = option(None, "folder of the dataset; null: $GCP_DATA/NAME")
     download: bool = option(False, "fetch what is not there, where it has a public address")
     transform: str = option("fgvc448", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
-    image_size: int | None = option(
+    image_size: int | None = option(  # type: ignore[assignment]  # wider than the base: the transform may decide
         None, "height and width of what the network sees; null: the transform's", minimum=1, maximum=LARGEST_IMAGE
     )
     protocol: str = option(

@@ -38,12 +38,14 @@ class Preprocessing:
         if self.mean is None or self.std is None:
             variance, mean = torch.var_mean(image, dim=(1, 2), correction=0, keepdim=True)
             return (image - mean) * torch.where(variance > 0, variance, torch.inf).rsqrt()
-        return normalize(image, self.mean, self.std)
+        normal: Tensor = normalize(image, self.mean, self.std)
+        return normal
 
     def _sized(self, image: Tensor) -> Tensor:
         size = self.image_size
         image = resize(image, self.resize or [size, size], antialias=True)
-        return center_crop(image, [size, size])
+        cropped: Tensor = center_crop(image, [size, size])
+        return cropped
 
     def plain(self) -> dict[str, Any]:
         """As a dictionary; ``Preprocessing(**plain)`` is the same again."""

@@ -69,7 +69,7 @@ class Records(Sequence[Record]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    def __getitem__(self, position: int) -> Record:  # type: ignore[override]  # slices: see select
+    def __getitem__(self, position: int) -> Record:  # type: ignore[override]  # slices: see `select`
         path, label, box = self._row(range(len(self))[position])  # negative ones; IndexError
         return Record(Path(path), label, box)
 

@@ -24,7 +24,7 @@ class EpochPosition(int):
         number.epoch = epoch
         return number
 
-    def __getnewargs__(self) -> tuple[int, int]:
+    def __getnewargs__(self) -> tuple[int, int]:  # type: ignore[override]  # int's own has no epoch
         return int(self), self.epoch
 
 

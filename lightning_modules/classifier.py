@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from gcp.errors import NonFiniteError
@@ -133,7 +133,7 @@ class Classifier(pl.LightningModule):
         """Say once what had to be repaired."""
         self._report_repairs()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """Optimizer and schedule, both by name."""
         build, options = _named(OPTIMIZERS, self.hparams["optimizer"])
         optimizer = build(self.model, options)
@@ -158,9 +158,8 @@ class Classifier(pl.LightningModule):
                 raise NonFiniteError("the loss is NaN or infinite")
         except NonFiniteError as error:
             raise self._located(error, images, batch_idx, stage) from error
-        accuracy = self.accuracy[f"{stage}_"]
+        accuracy, mean_loss = self._metrics(stage)
         accuracy.update(logits, targets if targets.dim() == 1 else targets.argmax(1))
-        mean_loss = self.mean_loss[f"{stage}_"]  # exact over uneven shares: Lightning's sync_dist rounds the weights
         mean_loss(loss.detach(), len(images))
         self.log(names.of(stage, names.LOSS), mean_loss, on_step=training, on_epoch=True, prog_bar=True)
         self.log_dict(accuracy, on_step=False, on_epoch=True, prog_bar=True)
@@ -168,10 +167,18 @@ class Classifier(pl.LightningModule):
 
     def log_epoch(self, stage: str) -> None:
         """Log the averages of what the metrics of ``stage`` have seen, at the end of an epoch without a step."""
+        accuracy, mean_loss = self._metrics(stage)
         for metric, visible in ((names.LOSS_EPOCH, True), (names.LOSS, False)):  # the names a step gives it
             name = names.of(stage, metric)
-            self.log(name, self.mean_loss[f"{stage}_"], on_step=False, on_epoch=True, prog_bar=visible, logger=visible)
-        self.log_dict(self.accuracy[f"{stage}_"], on_step=False, on_epoch=True, prog_bar=True)
+            self.log(name, mean_loss, on_step=False, on_epoch=True, prog_bar=visible, logger=visible)
+        self.log_dict(accuracy, on_step=False, on_epoch=True, prog_bar=True)
+
+    def _metrics(self, stage: str) -> tuple[MetricCollection, Metric]:
+        """Accuracies and mean loss, which is exact over uneven shares: Lightning's sync_dist rounds the weights."""
+        accuracy, mean_loss = self.accuracy[f"{stage}_"], self.mean_loss[f"{stage}_"]
+        assert isinstance(accuracy, MetricCollection)
+        assert isinstance(mean_loss, Metric)
+        return accuracy, mean_loss
 
     def _logits(self, images: Tensor) -> Tensor:
         """(B, num_classes) from (B, 3, H, W), or from K views of each image, (B, K, 3, H, W), averaged."""
@@ -179,7 +186,7 @@ class Classifier(pl.LightningModule):
             logits: Tensor = self(images)
             return logits
         views: Tensor = self(images.flatten(0, 1))
-        return views.unflatten(0, images.shape[:2]).mean(1)
+        return views.reshape(*images.shape[:2], views.shape[-1]).mean(1)
 
     def _report_repairs(self) -> None:
         repaired = FAILURES.take()

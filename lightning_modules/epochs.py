@@ -25,4 +25,4 @@ class CountedFromOne:
         counted = dict(metrics)
         if "epoch" in counted and not any(name.startswith("test") for name in counted):
             counted["epoch"] = shown(int(counted["epoch"]))
-        super().log_metrics(counted, step)  # type: ignore[misc]
+        super().log_metrics(counted, step)  # type: ignore[misc]  # of the logger beside it

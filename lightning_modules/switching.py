@@ -26,10 +26,12 @@ def pooling_of(model: PoolingNetwork) -> nn.Module:
     return representation.pooling if isinstance(representation, ReducedPooling) else representation
 
 
-def convolution_before(model: PoolingNetwork) -> nn.Conv2d:
-    """The last convolution before the pooling: that of the channel reduction, if there is one."""
+def weights_before(model: PoolingNetwork) -> nn.Parameter:
+    """Those of the last convolution before the pooling: of the channel reduction, if there is one."""
     found = [m for part in (model.features, model.representation) for m in part.modules() if isinstance(m, nn.Conv2d)]
-    return found[-1]
+    weights = found[-1].weight
+    assert isinstance(weights, nn.Parameter)
+    return weights
 
 
 def new_pooling(model: PoolingNetwork, method: Mapping[str, Any]) -> nn.Module:
@@ -67,6 +69,6 @@ def set_method(module: Classifier, method: Mapping[str, Any]) -> None:
 
 def _pooled_channels(model: PoolingNetwork) -> int:
     if isinstance(model.representation, ReducedPooling):
-        convolution = model.representation.reduction[0]  # type: ignore[index]
+        convolution = model.representation.reduction[0]  # type: ignore[index]  # a Sequential
         return int(convolution.out_channels)
-    return int(model.features.num_features)  # type: ignore[arg-type]
+    return int(model.features.num_features)  # type: ignore[arg-type]  # every backbone has it

@@ -31,7 +31,7 @@ class AircraftDataModule(FileDataModule):
     )
 
     @property
-    def official(self) -> Official:
+    def official(self) -> Official:  # type: ignore[override]  # a constant of the other datasets
         """Another number of classes at each level."""
         return Official(CLASSES[self.options.level], train=6667, test=3333)
 

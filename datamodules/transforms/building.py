@@ -39,8 +39,13 @@ def create_transform(name: str, part: str, image_size: int | None = None, protoc
         )
     size = image_size or info.image_size
     if part == "train":
-        return v2.Compose([*_augmentation(info, size), v2.RandomHorizontalFlip(), *_normalisation()])
+        return _one_after_the_other(*_augmentation(info, size), v2.RandomHorizontalFlip(), *_normalisation())
     return _views(info, size, protocol if part == "test" else "center")
+
+
+def _one_after_the_other(*steps: torch.nn.Module) -> Transform:
+    transform: Transform = v2.Compose(list(steps))
+    return transform
 
 
 def _augmentation(info: TransformInfo, size: int) -> list[torch.nn.Module]:
@@ -53,11 +58,11 @@ def _augmentation(info: TransformInfo, size: int) -> list[torch.nn.Module]:
 
 def _views(info: TransformInfo, size: int, protocol: str) -> Transform:
     if protocol == "ten_crop":
-        return v2.Compose([*_resize(info, size), v2.TenCrop(size), _Stack(), *_normalisation()])
+        return _one_after_the_other(*_resize(info, size), v2.TenCrop(size), _Stack(), *_normalisation())
     if protocol == "multi_scale":
         return _MultiScale(info, size)
     centre: list[torch.nn.Module] = [*_resize(info, size), v2.CenterCrop(size)]
-    return v2.Compose([*centre, *([_Mirrored()] if protocol == "flip" else []), *_normalisation()])
+    return _one_after_the_other(*centre, *([_Mirrored()] if protocol == "flip" else []), *_normalisation())
 
 
 def _resize(info: TransformInfo, size: int, scale: float = 1.0) -> list[torch.nn.Module]:

@@ -32,7 +32,7 @@ from gcp.spectral.team import on_threads
 
 Parts = tuple[Tensor, ...]
 WORTHWHILE = 48  # rows; a matrix of fewer is decomposed in less than 0.1 ms, so threads take several at a time
-LinAlgError: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # missing from its __all__
+LinAlgError: type[RuntimeError] = torch.linalg.LinAlgError
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ def _figure() -> Figure:
     for look, name, values in zip(looks.values(), (f"taylor, degree {DEGREE}", "pade"), relative, strict=True):
         axes.loglog(gaps, values, **look, markersize=4, markevery=3, label=name)
     at = [1 - float(ratio) for ratio in RATIOS]
-    for (method, look), values in zip(looks.items(), (PUBLISHED_TAYLOR, PUBLISHED_PADE), strict=True):
-        published = [value * gap for value, gap in zip(values, at, strict=True)]
+    for (method, look), reported in zip(looks.items(), (PUBLISHED_TAYLOR, PUBLISHED_PADE), strict=True):
+        published = [value * gap for value, gap in zip(reported, at, strict=True)]
         axes.loglog(at, published, linestyle="none", marker=look["marker"],
                     markerfacecolor="none", markeredgecolor=look["color"], markersize=10,
                     label=f"{method}, published")  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -43,15 +44,15 @@ def bounds() -> Part:
     spacing = (
         float(torch.nextafter(torch.tensor(EPS, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64))) - EPS
     )
-    rows = [
+    rows: list[list[Any]] = [
         ["taylor", "(K + 1)/eps", 4.55e17, (degree + 1) / EPS],
         ["trunc", "its limit", 1e10, limit],
         ["topn", "1/eps", 4.50e15, 1 / EPS],
         ["pade", "1/(1 - x)/eps at the largest x below 1", 6.00e36, 1 / (EPS * (EPS / 2))],
         ["plain SVD", "1/gap of neighbouring numbers at eps", None, 1 / spacing],
     ]
-    rows = [[*row, None if row[2] is None else row[3] / row[2]] for row in rows]  # type: ignore[operator]
-    solved = []
+    rows = [[*row, None if row[2] is None else row[3] / row[2]] for row in rows]
+    solved: list[list[Any]] = []
     for seed in range(SEEDS):
         approximant = solved_pade(seed=seed)
         at_one = float(approximant(torch.ones(1, dtype=torch.float64))[0])

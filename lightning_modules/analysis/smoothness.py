@@ -17,7 +17,7 @@ from gcp.errors import NonFiniteError
 from gcp.model import create_model
 from lightning_modules.analysis.part import Part, Table
 from lightning_modules.plots.style import method_styles, nested, plain_logarithmic, tidy
-from lightning_modules.switching import convolution_before, pooling_of
+from lightning_modules.switching import pooling_of, weights_before
 
 METHODS = ("isqrt", "original", "pade")
 ETAS = (0.25, 0.5, 1.0, 2.0)  # learning rates tried, in units of the one trained with
@@ -82,7 +82,7 @@ def _trained(
         backbone["name"], method, data.num_classes, reduced_channels=CHANNELS, hidden=backbone.get("hidden"),
         backbone_options=options,
     )  # fmt: skip
-    parameter = convolution_before(model).weight
+    parameter = weights_before(model)
     lr = float(optimizer["lr"])
     sgd = torch.optim.SGD(model.parameters(), lr=lr, momentum=float(optimizer.get("momentum", 0.9)))
     seen: list[Tensor] = []

@@ -33,7 +33,7 @@ def best_checkpoint(directory: Path, options: CallbackOptions) -> ModelCheckpoin
 def last_checkpoints(directory: Path, options: CallbackOptions) -> list[ModelCheckpoint]:
     """Keep ``last.ckpt`` up to date: after every epoch, and as often inside one as the options say."""
     steps = options.checkpoint_every_n_steps
-    return [LastCheckpoint(directory)] + ([] if steps is None else [LastCheckpoint(directory, steps)])
+    return [LastCheckpoint(directory), *([] if steps is None else [LastCheckpoint(directory, steps)])]
 
 
 class BestCheckpoint(ModelCheckpoint):

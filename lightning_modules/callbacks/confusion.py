@@ -47,7 +47,7 @@ class Confusion(Callback):
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count from here."""
-        self._names = trainer.datamodule.class_names if self.class_names is None else self.class_names  # type: ignore[attr-defined]
+        self._names = trainer.datamodule.class_names if self.class_names is None else self.class_names  # type: ignore[attr-defined]  # set by Lightning
         self._metric = MulticlassConfusionMatrix(len(self._names)).to(pl_module.device)
 
     def on_test_batch_end(

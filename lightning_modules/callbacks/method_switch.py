@@ -113,7 +113,7 @@ class MethodSwitch(Callback):
         if undecided and trainer.num_training_batches - batch_idx <= self.options.batches:
             if self._measured["epoch"] != trainer.current_epoch:
                 self._measured = {"epoch": trainer.current_epoch, "values": []}
-            self._hook = pooling_of(pl_module.model).register_forward_pre_hook(self._measure)  # type: ignore[arg-type]
+            self._hook = pooling_of(pl_module.model).register_forward_pre_hook(self._measure)  # type: ignore[arg-type]  # narrower than any hook
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
@@ -15,7 +17,8 @@ class NewSchedule(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After the checkpoint's state has been restored."""
-        fresh = pl_module.configure_optimizers()["optimizer"]  # type: ignore[call-overload, index]
+        configured: Any = pl_module.configure_optimizers()
+        fresh = configured["optimizer"]
         (optimizer,) = trainer.optimizers
         rates = []
         for group, new in zip(optimizer.param_groups, fresh.param_groups, strict=True):
@@ -23,7 +26,7 @@ class NewSchedule(Callback):
             rates.append(new["initial_lr"])
         scheduler = trainer.lr_scheduler_configs[0].scheduler
         scheduler.base_lrs = rates
-        factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]  # type: ignore[union-attr]
+        factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]  # type: ignore[union-attr]  # a LambdaLR
         for group, rate, factor in zip(optimizer.param_groups, rates, factors, strict=True):
             group["lr"] = rate * factor
         scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]

@@ -49,7 +49,7 @@ class Resume(Callback):
                 assert fit_loop._data_fetcher is not None
                 fit_loop._data_fetcher.done = True  # no further batch, which also a limited epoch would be given
         else:
-            _Loop.restarting.fset(fit_loop, False)  # type: ignore[attr-defined]  # with max_steps it would be true
+            _Loop.restarting.fset(fit_loop, False)  # type: ignore[attr-defined]  # a property; true with max_steps
         _set_random_state(restored["random"], pl_module.device)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -124,7 +124,7 @@ def _gathered_metrics(module: pl.LightningModule) -> dict[str, dict[str, Tensor]
     states: dict[str, dict[str, Tensor]] = {}
     for name, metric in _training_metrics(module):
         counted = torch.tensor(metric.update_count, device=module.device)
-        sums = {**metric.metric_state, "update_count": counted}
+        sums: dict[str, Any] = {**metric.metric_state, "update_count": counted}
         states[name] = {key: gathered(value.detach()).cpu() for key, value in sums.items()}
     return states
 

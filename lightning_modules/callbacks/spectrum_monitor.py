@@ -20,7 +20,7 @@ from lightning_modules.classifier import Classifier
 from lightning_modules.loggers.media import log_histogram
 from lightning_modules.run.spec import Run
 from lightning_modules.settings.callback_options import CallbackOptions
-from lightning_modules.switching import convolution_before, pooling_of
+from lightning_modules.switching import pooling_of, weights_before
 
 SAMPLES = 8  # images of a batch whose covariances are decomposed
 ETAS = (0.25, 0.5, 1.0, 2.0)  # learning rates tried for beta-smoothness, in units of the present one
@@ -89,7 +89,7 @@ class SpectrumMonitor(Callback):
             return
         self._seen["x"] = x.detach()
         for name, tensor in (("grad_x", x), ("grad_y", output)):
-            tensor.register_hook(self._keep(name))
+            tensor.register_hook(self._keep(name))  # type: ignore[no-untyped-call]  # torch declares no types
 
     def _keep(self, name: str) -> Callable[[Tensor], None]:
         def keep(gradient: Tensor) -> None:
@@ -145,7 +145,7 @@ def _smoothness(module: Classifier, trainer: pl.Trainer, batch: Any) -> float:
     with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):  # dropout draws
         return effective_smoothness(
             lambda: module.loss(module(images), labels),
-            convolution_before(module.model).weight,
+            weights_before(module.model),
             [eta * lr for eta in ETAS],
             [module.model],
         )

@@ -163,7 +163,7 @@ def renew_statistics(trainer: pl.Trainer, module: pl.LightningModule, batches: i
     layers = [
         each for each in module.modules() if isinstance(each, _BatchNorm) and each.training and each.track_running_stats
     ]
-    data = trainer.datamodule  # type: ignore[attr-defined]
+    data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
     if not layers or data is None:
         return
     momenta = [layer.momentum for layer in layers]
@@ -174,7 +174,7 @@ def renew_statistics(trainer: pl.Trainer, module: pl.LightningModule, batches: i
     with torch.no_grad(), isolate_rng(), precision.forward_context():
         loader = data.train_dataloader()
         for images, _ in islice(loader, min(batches, int(trainer.num_training_batches))):
-            module.model(precision.convert_input(images.to(module.device)))  # type: ignore[operator, union-attr]
+            module.model(precision.convert_input(images.to(module.device)))  # type: ignore[operator]  # typed as Tensor or Module
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         if trainer.world_size > 1:

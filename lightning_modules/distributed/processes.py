@@ -76,7 +76,7 @@ def processes(trainer: pl.Trainer, run: Run, failed: Callable[[str], None]) -> I
         os.environ.update(before)
         torch.set_num_threads(threads)
         if others:
-            rank_zero_only.rank = 0
+            rank_zero_only.rank = 0  # type: ignore[attr-defined]  # set by Lightning too
 
 
 def _start(trainer: pl.Trainer, run: Run) -> list[subprocess.Popen[str]]:

@@ -6,9 +6,10 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import CSVLogger
@@ -46,7 +47,7 @@ class MetricsCSV(CountedFromOne, CSVLogger):
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> ExperimentWriter:
+    def experiment(self) -> Any:
         """The writer, made when it is first needed."""
         if self._experiment is None:
             self._experiment = _ContinuingWriter(Path(self.log_dir), self.steps_done, self.rows_done)
@@ -188,7 +189,7 @@ def _all_numbers(fields: Iterable[str]) -> bool:
         return False
 
 
-def _lines(names: list[str], rows: Iterable[dict[str, object]] | Iterable[dict[str, str]], header: bool) -> str:
+def _lines(names: list[str], rows: Iterable[Mapping[str, Any]], header: bool) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=names)
     if header:

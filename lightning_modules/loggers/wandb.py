@@ -6,11 +6,10 @@ import csv
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import wandb
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from wandb.errors import CommError, UsageError
 
 from gcp.errors import OptionError
@@ -18,6 +17,7 @@ from lightning_modules import metric_names as names
 from lightning_modules.epochs import CountedFromOne
 from lightning_modules.loggers.media import STEP
 from lightning_modules.run.job import AT_END
+from lightning_modules.run.ranks import is_main_process
 from lightning_modules.run.spec import Run
 from lightning_modules.settings.loggers import WandbOptions
 
@@ -34,7 +34,7 @@ def build(run: Run, options: WandbOptions) -> Metrics:
     The resolved configuration is logged once, as the run's config. Training that is resumed in its own directory goes
     on in its run of W&B; offline, ``wandb sync`` joins the parts. It is closed when the job ends.
     """
-    if rank_zero_only.rank != 0:
+    if not is_main_process():
         return Metrics(mode="disabled")
     AT_END.append(close)
     return Metrics(experiment=_start(run, options))
@@ -59,7 +59,7 @@ def log_report(directory: Path, options: WandbOptions, group: str) -> None:
     experiment = _started(options, {**described, "tags": ["report", *options.tags]})
     with (directory / CSV).open(newline="") as file:
         header, *rows = csv.reader(file)
-    experiment.log({"report/table": wandb.Table(columns=header, data=rows)})
+    experiment.log({"report/table": wandb.Table(columns=[*header], data=rows)})
     experiment.log({"report/picture": wandb.Image(str(directory / PICTURE))})
     wandb.finish()
 
@@ -108,14 +108,15 @@ def _started_as_asked(options: WandbOptions, described: dict[str, Any]) -> Any:
     mode, reason = _mode(options)
     arguments = {"project": options.project, "entity": options.entity, **described}
     if mode == "online":
-        resume = "allow" if "id" in described else None
+        resume: Literal["allow"] | None = "allow" if "id" in described else None
         patience = wandb.Settings(quiet=True, init_timeout=options.timeout, login_timeout=options.timeout)
         try:
-            return wandb.init(mode=mode, settings=patience, resume=resume, **arguments)
+            return wandb.init(mode="online", settings=patience, resume=resume, **arguments)
         except (CommError, UsageError, TimeoutError) as error:
             wandb.teardown()  # what init started keeps trying otherwise
             mode, reason = "offline", f"the service did not take the run ({str(error).splitlines()[0]})"
-    experiment = wandb.init(mode=mode, settings=wandb.Settings(quiet=True), **arguments)
+    known: Any = mode  # one of wandb.init's words
+    experiment = wandb.init(mode=known, settings=wandb.Settings(quiet=True), **arguments)
     if mode == "offline":
         print(f"W&B is offline: {reason}; upload later: wandb sync {experiment.settings.sync_dir}", file=sys.stderr)
     return experiment

@@ -40,7 +40,7 @@ def run(run: Run, summary: Summary) -> None:
                 name, 1
             )
             task = progress.add_task(name, total=total)
-            part = _part(name, run, options, lambda task=task: progress.advance(task))  # type: ignore[misc]
+            part = _part(name, run, options, lambda task=task: progress.advance(task))  # type: ignore[misc]  # default binds
             sections.append(part.write(folder))
             (folder / INDEX).write_text("\n\n".join(sections) + "\n")  # what is done is kept
             progress.update(task, completed=total)

@@ -147,7 +147,7 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
         )
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         raise OptionError(f"the trainer refuses its options: {str(error).strip()}") from error
-    trainer._signal_connector._sigterm_notifier_fn = _leave_to_us  # type: ignore[method-assign]
+    trainer._signal_connector._sigterm_notifier_fn = _leave_to_us  # type: ignore[method-assign, assignment]  # a function in place of a method
     on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
     most = PROCESSES_PER_CORE * (os.cpu_count() or 1)
     if on_cpu and trainer.num_devices > most:

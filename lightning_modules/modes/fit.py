@@ -67,7 +67,7 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
     throughput, history = Throughput(), History()
     best = best_checkpoint(run.directory / "checkpoints", options)
     last = last_checkpoints(run.directory / "checkpoints", options)
-    preprocessing = data.preprocessing and data.preprocessing.plain()
+    preprocessing = None if data.preprocessing is None else data.preprocessing.plain()
     begin = LambdaCallback(on_train_start=lambda *_: summary.begin())  # optimizer and schedule have been accepted too
     callbacks: list[Callback] = [
         begin,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import torch
 from torch.optim import SGD, AdamW, Optimizer
@@ -39,7 +40,7 @@ def torch_optimizer(model: PoolingNetwork, options: TorchOptions) -> Optimizer:
         OptionError: no such class, one that cannot train a network, an argument it does not take or refuses, or weight
             decay where the class has none.
     """
-    cls = _class(options.cls)
+    cls: Any = _class(options.cls)
     takes = list(inspect.signature(cls).parameters)
     known = [name for name in takes if name not in ("params", "lr", "weight_decay")]
     for name in options.arguments:
@@ -55,7 +56,8 @@ def torch_optimizer(model: PoolingNetwork, options: TorchOptions) -> Optimizer:
         raise OptionError(f"torch.optim.{options.cls} has no weight decay; set optimizer.weight_decay=0")
     arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in options.arguments.items()}
     try:
-        return cls(groups, lr=options.lr, **arguments)
+        optimizer: Optimizer = cls(groups, lr=options.lr, **arguments)
+        return optimizer
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionError(f"torch.optim.{options.cls} refuses optimizer.arguments: {error}") from error
 

@@ -62,7 +62,7 @@ def comparison_figure(rows: list[Row]) -> Figure:
     figure = Figure(figsize=(WIDTH, sum(heights) + 0.4 * bool(left_out)), layout="constrained")
     if left_out:
         figure.supxlabel(left_out, fontsize=10)
-    parts = figure.subfigures(len(drawn), 1, height_ratios=heights, squeeze=False).ravel() if drawn else []
+    parts: Any = figure.subfigures(len(drawn), 1, height_ratios=heights, squeeze=False).ravel() if drawn else []
     for part, panel in zip(parts, drawn, strict=True):
         _draw(part, panel, methods)
     return figure

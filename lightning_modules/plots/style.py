@@ -63,7 +63,7 @@ def shades(colour: str, count: int) -> list[tuple[float, float, float]]:
     """``count`` shades of a colour, the colour itself first, the faintest still visible on white."""
     base = to_rgb(colour)
     faint = [0.65 * position / max(count - 1, 1) for position in range(count)]
-    return [tuple(part + (1 - part) * share for part in base) for share in faint]  # type: ignore[misc]
+    return [tuple(part + (1 - part) * share for part in base) for share in faint]  # type: ignore[misc]  # three numbers
 
 
 def nested(position: int, count: int, points: int) -> dict[str, Any]:

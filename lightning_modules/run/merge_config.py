@@ -149,7 +149,7 @@ def _bound(
     config: Mapping[str, Any], stored: Mapping[str, Any], explicit: list[str], training: bool, renewed: bool
 ) -> list[str]:
     """Names of options that must be the checkpoint's: of those the user set, and of what a new schedule brings."""
-    guards = NETWORK + TRAINING if training else NETWORK
+    guards: tuple[str, ...] = NETWORK + TRAINING if training else NETWORK
     if training and value_at(stored, f"{AVERAGED}.enabled"):
         guards += (AVERAGED,)
     names = [name for name in explicit if is_in(name, guards)]

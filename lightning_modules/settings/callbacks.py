@@ -93,7 +93,9 @@ def sections_of_callbacks() -> list[str]:
 def own_options(section: Mapping[str, Any]) -> CallbackOptions:
     """The options of the section ``callbacks`` itself. Raises OptionError, with the full name."""
     values = {name: value for name, value in section.items() if name not in sections_of_callbacks()}
-    return _made(CallbackOptions, values, "callbacks", [*option_names(CallbackOptions), *sections_of_callbacks()])
+    known = [*option_names(CallbackOptions), *sections_of_callbacks()]
+    options: CallbackOptions = _made(CallbackOptions, values, "callbacks", known)
+    return options
 
 
 def options_of_callback(section: Mapping[str, Any], name: str) -> Options | None:
