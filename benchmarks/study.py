@@ -277,8 +277,8 @@ def figure(rows: list[Row]) -> Figure:
     """Every condition a panel, every method a line: seeds, mean, standard deviation."""
     from matplotlib.figure import Figure
 
-    from lightning_modules.plots.comparison import accuracies
     from lightning_modules.plots.style import method_styles
+    from lightning_modules.report.picture import accuracies
 
     groups = [(named(setting), group) for setting, group in comparisons(rows)]
     columns = 2 if len(groups) > 1 else 1

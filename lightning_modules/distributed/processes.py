@@ -36,7 +36,8 @@ def processes(trainer: pl.Trainer, run: Run, failed: Callable[[str], None]) -> I
 
     Lightning's launcher would run the command line again in each, which inside a sweep is the whole sweep. Here each
     gets the resolved run instead (see `lightning_modules.distributed.worker`). Where torchrun or Slurm started the
-    processes, or with one device, none is started.
+    processes, or with one device, none is started. `torch.distributed.launcher` is not used: its agent starts all
+    processes anew, the first too, which here has the run directory's lock, the terminal and its signals already.
 
     Args:
         trainer: for the number of devices and the way processes find each other.

@@ -127,7 +127,7 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between Lightning and torch
     warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU.*")  # said below, once
     if run.config["backbone"].get("frozen"):
-        warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is frozen is
+        warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # the frozen layers, on purpose
     bars: list[Callback] = [Bars()] if callback_options(run).progress_bar and get_console().is_terminal else []
     loggers = build_loggers(run)
     options = dict(run.config["trainer"])

@@ -21,7 +21,7 @@ NAMED = 5  # directories written out of those left out for one reason
 
 def write_report(paths: Iterable[Path], target: Path) -> list[Row]:
     """Report on all runs in ``paths`` into the folder ``target``. Raises DataError if there is none."""
-    from lightning_modules.plots.comparison import comparison_figure, not_drawn
+    from lightning_modules.report.picture import comparison_figure, not_drawn
 
     found = read_runs(paths)
     rows = rows_of(found.runs)

@@ -19,10 +19,10 @@ from gcp.methods import list_methods
 from lightning_modules.analysis import gradients, smoothness, timing
 from lightning_modules.analysis.approximation import approximation
 from lightning_modules.analysis.bounds import bounds
-from lightning_modules.plots.comparison import CURVES, SHOWN, comparison_figure, not_drawn, panels
 from lightning_modules.plots.confusion import confusion_figure
 from lightning_modules.plots.style import LOOKS, METHODS, label, labels, method_styles, series_style
 from lightning_modules.report.groups import rows_of
+from lightning_modules.report.picture import CURVES, SHOWN, comparison_figure, not_drawn, panels
 from lightning_modules.report.runs import RunRecord
 from lightning_modules.report.tables import markdown
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from lightning_modules.plots.comparison import comparison_figure
 from lightning_modules.plots.style import series_style
 from lightning_modules.report.groups import comparisons, described, rows_of, sections
+from lightning_modules.report.picture import comparison_figure
 from lightning_modules.report.runs import RunRecord
 from lightning_modules.report.significance import significance
 from lightning_modules.report.tables import conclusions, markdown

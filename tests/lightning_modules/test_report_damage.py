@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from gcp.errors import DataError
-from lightning_modules.plots.comparison import comparison_figure
 from lightning_modules.report.files import MOST_BYTES
 from lightning_modules.report.groups import rows_of
+from lightning_modules.report.picture import comparison_figure
 from lightning_modules.report.runs import read_runs
 from lightning_modules.report.writing import write_report
 
