@@ -20,7 +20,7 @@ from lightning_modules.run.summary import INTERRUPTED, RUNNING, holds_run, read_
 
 START = "GCP_START"  # variable of the environment, read by hydra.run.dir and hydra.sweep.dir; they take the time else
 PATIENCE = timedelta(minutes=5)  # of a process for the first one's name
-STOPPED = (INTERRUPTED, RUNNING)  # RUNNING though nobody is in the directory: it was killed
+STOPPED = (INTERRUPTED, RUNNING)  # RUNNING, but no process is in the directory any more: it was killed
 
 
 class TakenError(GCPError, RuntimeError):

@@ -36,7 +36,7 @@ class InterruptedRunError(GCPError):
 
 @contextmanager
 def job(directory: Path, kept: bool = False, **known: Any) -> Iterator[Summary]:
-    """Hold the run directory; write how the job ended; close what stays open.
+    """Keep other processes out of the run directory; write into it how the job ended; close what loggers leave open.
 
     A job that is refused before its work begins (see `Summary.begin`) writes nothing.
 

@@ -18,7 +18,7 @@ from gcp.errors import GCPError
 try:
     import fcntl
 except ImportError:  # Windows has other locks: nothing is locked there
-    fcntl = None  # type: ignore[assignment]  # stands for no module
+    fcntl = None  # type: ignore[assignment]  # None: there is no such module
 
 FILE = ".lock"
 HELD = (errno.EACCES, errno.EAGAIN)

@@ -1,4 +1,4 @@
-"""A run: its directory and its configuration. Free of torch."""
+"""What a run is: a directory, a configuration, and where in its training it starts. Free of torch."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Run:
-    """A run, as loggers and summaries name it.
+    """One training, test, export, ... in one directory.
 
     Attributes:
         directory: where its files are.
         config: its resolved configuration.
         published: whether its ``ckpt_path`` is a published checkpoint: weights alone, without a run behind them.
         sweep: name of the sweep it is a job of.
-        initial: checkpoint of an earlier stage, whose weights training starts from.
-        steps_done: optimizer steps behind the checkpoint it goes on from; 0: a new run, None: nothing is trained.
-        rows_done: rows of metrics.csv behind it, if it was written inside an epoch.
-        stage: of a run of two stages, 1 or 2, that of the checkpoint, or of this run if it is one of them.
-        stages: configuration of the run of two stages that this one is a stage of.
+        initial: checkpoint of the first of two stages, whose weights the second one starts from.
+        steps_done: optimizer steps that were done when the checkpoint was written from which it goes on; 0: a new run,
+            None: nothing is trained.
+        rows_done: rows that metrics.csv had then, if that was inside an epoch.
+        stage: 1 or 2, the stage the checkpoint was written in, or the one this run is; None: there is one stage.
+        stages: of a run that is one of two stages, the configuration of both together.
     """
 
     directory: Path
