@@ -1,7 +1,8 @@
 """Ctrl-C and SIGTERM, by one rule for every phase of a run. Free of torch.
 
 The first signal ends the run: at once, or, while training holds signals back, at the end of the step. A second Ctrl-C
-does not wait for that end. Whatever comes after that is ignored, so that the run can write its checkpoint and its summary undisturbed.
+does not wait for that end. Whatever comes after that is ignored, so that the run can write its checkpoint and its
+summary undisturbed.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class ScheduleOptions(Options):
     """Options every schedule takes, and all that `constant` has."""
 
     warmup_epochs: int = option(0, "epochs over which the learning rate rises linearly, once in each", minimum=0)
-    warmup_steps: int = option(0, "optimizer steps over which it rises, with each of them", minimum=0)
+    warmup_steps: int = option(0, "the same counted in optimizer steps: it rises with each", minimum=0)
     warmup_factor: float = option(0.01, "factor of the learning rate the warm-up begins with", above=0, maximum=1)
 
     def __post_init__(self) -> None:
