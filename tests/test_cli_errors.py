@@ -20,7 +20,7 @@ CASES = {
     ),
     "misspelt option": (["method=taylor", "method.degre=5"], "unknown option method.degre (did you mean 'degree'?)"),
     "misspelt group": (["metod=pade"], "unknown option metod (did you mean 'method'?)"),
-    "another method's option": (["method.degree=50"], "(degree is an option of taylor, mpa, mtp)"),
+    "another method's option": (["method.degree=50"], "(degree is an option of mpa, mtp, taylor)"),
     "negative degree": (["method=taylor", "method.degree=-3"], "method.degree must be at least 1, got -3"),
     "negative epochs": (["trainer.max_epochs=-2"], "trainer.max_epochs must be at least 1, got -2"),
     "word for a number": (["optimizer.lr=abc"], "optimizer.lr: Value 'abc' of type 'str' could not be converted"),
