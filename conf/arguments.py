@@ -13,7 +13,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from conf.known import find, groups, owners, words_of
+from conf.known import SMALL_LETTERS, find, groups, owners, words_of
 from conf.messages import unknown_name, unreadable
 from conf.schema import OVERLAYS
 from gcp.errors import OptionError
@@ -85,6 +85,8 @@ def _check_section(name: str, value: str) -> None:
 def _value(name: str, value: str, sweep: bool) -> str:
     if value == "None":
         return "null"
+    if name in SMALL_LETTERS:
+        return value.lower()
     known = find(name)
     if known and all(option.is_list for option in known) and value != "null":
         parts = value.split(",")

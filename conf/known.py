@@ -47,6 +47,8 @@ ALIASES = {
 }
 # Sections whose options are called as those of others that are meant more often.
 SECONDARY = ("second_stage.", "callbacks.")
+# Options whose values are words of Lightning's, which writes all of them in small letters.
+SMALL_LETTERS = ("trainer.accelerator", "trainer.devices", "trainer.strategy")
 # Options whose values are names of a registry.
 NAMES = {"switch.to": METHODS}
 

@@ -120,9 +120,10 @@ class ResumableSweeper(Sweeper):
     def _report(self, directory: Path) -> None:
         if not self._config.sweep.report:
             return
+        from lightning_modules.report.runs import read_runs
         from lightning_modules.report.writing import write_report
 
-        write_report([directory], directory)
+        write_report(read_runs([directory]), directory)
         if self._config.logger.name == "wandb":
             from lightning_modules.loggers.wandb import log_report
 

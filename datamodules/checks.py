@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable
 
 import numpy as np
 
 from datamodules.records import Records
 from gcp.errors import DataError
+
+COMPARED = 200_000  # images up to which copies are looked for; beyond, as in ImageNet, it takes minutes
+END = 4096  # bytes; headers are often alike
+Copied = tuple[str, str]  # a file and the part it is in
 
 
 def check_labels(class_names: list[str], parts: dict[str, Records]) -> None:
@@ -73,6 +79,50 @@ def check_files(parts: dict[str, Records]) -> None:
         raise DataError(
             f"{count} as {one} ({its_part}) and as {other} ({other_part}); remove one from the lists or folders"
         )
+
+
+def find_copies(parts: dict[str, Records]) -> list[tuple[Copied, Copied]]:
+    """Images whose files have the same content under two names, each with the one that came first.
+
+    Only files of one size are looked into, their ends first, since few that differ have the same. Nothing is done for
+    more than `COMPARED` images.
+    """
+    if sum(map(len, parts.values())) > COMPARED:
+        return []
+    everything = [(path, part) for part, records in parts.items() for path in records.paths()]
+    groups = _alike(everything, os.path.getsize)
+    for content in (_end, _digest):
+        groups = [alike for group in groups for alike in _alike(group, content)]
+    return [(group[0], other) for group in groups for other in group[1:]]
+
+
+def described_copies(copies: list[tuple[Copied, Copied]]) -> str:
+    """How many there are, and which is the first."""
+    (one, its_part), (other, other_part) = copies[0]
+    count = "1 image is a copy of another one:" if len(copies) == 1 else f"{len(copies)} images are copies, the first"
+    return f"{count} {other} ({other_part}) of {one} ({its_part})"
+
+
+def _alike(files: list[Copied], of: Callable[[str], object]) -> list[list[Copied]]:
+    """Those of ``files`` that are not alone with what is asked ``of`` them."""
+    groups: dict[object, list[Copied]] = {}
+    for file in files:
+        groups.setdefault(of(file[0]), []).append(file)
+    return [group for value, group in groups.items() if len(group) > 1 and value]  # empty files are damaged, no copies
+
+
+def _end(path: str) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - END))
+        return file.read()
+
+
+def _digest(path: str) -> bytes:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
 
 
 class _Folder:

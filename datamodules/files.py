@@ -11,7 +11,7 @@ import numpy as np
 
 from datamodules.augmented import AugmentedImages, FileSource, Source
 from datamodules.base import ImageDataModule
-from datamodules.checks import check_files, check_labels
+from datamodules.checks import check_files, check_labels, described_copies, find_copies
 from datamodules.damage import unreadable
 from datamodules.location import Layout, chosen_root, locate
 from datamodules.official import Official, check_counts, check_lists, check_names
@@ -114,11 +114,24 @@ class FileDataModule(ImageDataModule):
             check_counts(self.name, self.official, class_names, parts)
             check_names(class_names, parts, self.class_in)
         check_files(parts)
+        if self.options.check:
+            self._check_copies(parts)
+
+    def _check_copies(self, parts: dict[str, Records]) -> None:
+        """Refuse what is trained on and tested on; say what else is there twice, as in published datasets it may be."""
+        self._copies = find_copies(parts)
+        across = [(one, other) for one, other in self._copies if one[1] != other[1]]
+        if across and self.official is None:
+            raise DataError(
+                f"{described_copies(across)}; remove what is in two parts, or add data.check=off to leave it so"
+            )
 
     def describe(self) -> str:
-        """That validation is on the test part is said too."""
+        """That validation is on the test part, and that images are copies of others, is said too."""
         same = self.splits.val.source.records is self.splits.test.source.records  # type: ignore[attr-defined]  # they are `Augmented`
-        return super().describe() + ("; validated on the test part" if same else "")
+        copies = getattr(self, "_copies", [])
+        said = ["validated on the test part"] * same + ([described_copies(copies)] if copies else [])
+        return "; ".join([super().describe(), *said])
 
     def check_images(self, parts: Sequence[str]) -> dict[str, str]:
         """Read the images of ``parts`` (of "train", "val" and "test"), each file once.

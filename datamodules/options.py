@@ -69,7 +69,7 @@ class FileOptions(DataOptions):
     check: bool = option(
         True,
         "on: before training, compare a published dataset with its official numbers of classes and images, and labels "
-        "with the names of files; off: a subset on purpose",
+        "with the names of files, and look for images whose content is there twice; off: a subset on purpose",
     )
     damaged: str = option(
         "error",

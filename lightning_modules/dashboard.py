@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Make the workspace and print its address."""
     parser = argparse.ArgumentParser("lightning_modules.dashboard", description=__doc__.splitlines()[0])
     parser.add_argument("--entity", required=True, help="W&B user or team")
-    parser.add_argument("--project", default=WandbOptions().project)
+    parser.add_argument("--project", default=WandbOptions().chosen_project)
     args = parser.parse_args(arguments)
     import wandb
 

@@ -27,7 +27,7 @@ def contents(directory: Path) -> dict[str, str]:
 
 def test_a_run_is_not_overwritten(cli, tmp_path):
     assert cli(*SMALL, "hydra.run.dir=done").code == 0
-    assert cli("mode=report", "path=done", "hydra.run.dir=report").code == 0
+    assert cli("mode=report", "path=done", "hydra.run.dir=report").out.startswith("run directory ")
     assert cli("mode=report", "path=done", "hydra.run.dir=report").code == 0  # over the earlier report
     (tmp_path / "copy").symlink_to("done")
     before = contents(tmp_path)
@@ -76,6 +76,7 @@ def test_a_refused_command_leaves_nothing(cli, tmp_path, arguments):
     outcome = cli(*arguments)
     assert outcome.code == 1
     assert outcome.err.count("error: ") == 1
+    assert "run directory" not in outcome.out  # which there is not
     assert list(tmp_path.iterdir()) == []
 
 

@@ -26,12 +26,14 @@ class Resume(Callback):
     last batch for the end of the epoch, though validation and what follows from it are still to come. Here the counters
     are written so that they say one of: so many whole batches are done; validation is to be run next, from its start;
     validation is done; the epoch is over. Beside them go the random state (dropout draws from it), the sums behind the
-    averages of the epoch's training metrics, and inside an epoch the number of rows in metrics.csv.
+    averages of the epoch's training metrics, and inside an epoch the number of rows in metrics.csv, and what Lightning
+    logs of the step when the checkpoint has been written.
     """
 
     def __init__(self) -> None:
         self._validated = False  # since the last training batch
         self._trained = False  # a batch of this epoch, in this process
+        self._step_ends = False  # its metrics are logged after the callbacks
         self._restored: dict[str, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -45,6 +47,8 @@ class Resume(Callback):
             # length before; iteration starts later, so that it is not too late here.
             fit_loop._load_combined_loader_states()
             _set_metrics(pl_module, trainer, restored["metrics"])
+            if restored.get("logged_next"):
+                trainer._logger_connector.log_metrics(restored["logged_next"], step=trainer.global_step - 1)
             if restored["trained"]:
                 assert fit_loop._data_fetcher is not None
                 fit_loop._data_fetcher.done = True  # no further batch, which also a limited epoch would be given
@@ -61,7 +65,11 @@ class Resume(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Validation will be due again."""
-        self._validated, self._trained = False, True
+        self._validated, self._trained, self._step_ends = False, True, True
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The step has been logged."""
+        self._step_ends = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """It is done; checkpoint callbacks come after this one."""
@@ -97,6 +105,8 @@ class Resume(Callback):
                 validation["current"].update(ready=0, started=0, processed=0, completed=0)
                 validation["is_last_batch"] = False
             state["metrics"] = _gathered_metrics(pl_module)
+            if self._step_ends:
+                state["logged_next"] = _step_metrics(trainer)
             for logger in _tables(trainer):
                 state["rows"] = logger.written_rows()
         checkpoint[RESUME] = state
@@ -110,6 +120,14 @@ class Resume(Callback):
 
 def _tables(trainer: pl.Trainer) -> list[MetricsCSV]:
     return [logger for logger in trainer.loggers if isinstance(logger, MetricsCSV) and trainer.is_global_zero]
+
+
+def _step_metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """What is going to be logged of this step; empty if it is none of those of which something is."""
+    connector = trainer._logger_connector
+    if not connector.should_update_logs:
+        return {}
+    return {name: float(value) for name, value in connector.metrics["log"].items()}
 
 
 def _training_metrics(module: pl.LightningModule) -> Iterator[tuple[str, Metric]]:

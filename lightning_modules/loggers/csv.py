@@ -37,7 +37,7 @@ class MetricsCSV(CountedFromOne, CSVLogger):
     Args:
         directory: the run directory.
         steps_done: rows of later steps belong to work that will be done again, and go; None: all rows stay.
-        rows_done: the rows beyond so many go instead, where steps do not tell: validation may be done again too.
+        rows_done: the rows beyond so many go too, where steps do not tell: validation may be done again.
     """
 
     def __init__(self, directory: Path, steps_done: int | None = 0, rows_done: int | None = None) -> None:
@@ -127,9 +127,9 @@ class _ContinuingWriter(ExperimentWriter):
             write_whole(self.path, text)
 
     def _stays(self, line: int, row: dict[str, str]) -> bool:
-        if self.rows_done is not None:
-            return line - FIRST_ROW < self.rows_done
-        return self.steps_done is None or int(row[STEP]) < self.steps_done
+        if self.rows_done is not None and line - FIRST_ROW >= self.rows_done:
+            return False
+        return self.steps_done is None or int(row[STEP]) < self.steps_done  # also where a damaged line was taken out
 
     def _add(self) -> None:
         new_names = self._record_new_keys()

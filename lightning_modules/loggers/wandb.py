@@ -106,7 +106,7 @@ def _started(options: WandbOptions, described: dict[str, Any]) -> Any:
 
 def _started_as_asked(options: WandbOptions, described: dict[str, Any]) -> Any:
     mode, reason = _mode(options)
-    arguments = {"project": options.project, "entity": options.entity, **described}
+    arguments = {"project": options.chosen_project, "entity": options.entity, **described}
     if mode == "online":
         resume: Literal["allow"] | None = "allow" if "id" in described else None
         patience = wandb.Settings(quiet=True, init_timeout=options.timeout, login_timeout=options.timeout)

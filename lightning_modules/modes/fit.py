@@ -98,6 +98,7 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
                 **history.facts(_epoch(best), options.monitor),
                 **{name: value for each in (*switch, *chosen) for name, value in _facts(each).items()},
             )
+        summary.begin()  # where nothing was left to train
         _test(trainer, module, data, summary, best)
     if trainer.is_global_zero:
         show(run, summary)

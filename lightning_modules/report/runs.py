@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -131,10 +132,12 @@ def read_runs(paths: Iterable[Path]) -> Found:
     for path in paths:
         if not path.is_dir():
             raise DataError(f"there is no folder {path}; give one that holds run directories")
-    files = sorted({file for path in paths for file in path.rglob(FILE)}, key=_order)
+    found = Found([], [], [])
+    files = sorted({file for path in paths for file in _summaries(path, found)}, key=_order)
+    if not files and found.skipped:
+        raise DataError(f"{found.skipped[0].directory}: {found.skipped[0].reason}; mend that")
     if not files:
         raise DataError(f"no {FILE} in {', '.join(map(str, paths))} or below; give a folder that holds run directories")
-    found = Found([], [], [])
     for file in files:
         directory = file.parent
         try:
@@ -159,6 +162,17 @@ def read_runs(paths: Iterable[Path]) -> Found:
             f"the first, {first.directory}: {first.reason}"
         )
     return found
+
+
+def _summaries(path: Path, found: Found) -> Iterator[Path]:
+    """The summaries in ``path`` and below; folders that cannot be looked into are noted."""
+
+    def note(error: OSError) -> None:
+        found.skipped.append(Skipped(Path(str(error.filename)), f"cannot be read ({error.strerror})"))
+
+    for folder, _, names in os.walk(path, onerror=note):
+        if FILE in names:
+            yield Path(folder, FILE)
 
 
 def number(value: object) -> float | None:

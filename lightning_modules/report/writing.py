@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lightning_modules.report.groups import Row, Section, rows_of, sections
-from lightning_modules.report.runs import Found, Skipped, read_runs
+from lightning_modules.report.runs import Found, Skipped
 from lightning_modules.report.tables import HEADER, cells, conclusions, markdown, write_csv
 
 CSV, MARKDOWN, PICTURE = "sweep.csv", "sweep.md", "sweep.png"
@@ -19,11 +19,10 @@ SPARE = ("images/s", "train s", "test loss", "val acc")  # columns a narrow term
 NAMED = 5  # directories written out of those left out for one reason
 
 
-def write_report(paths: Iterable[Path], target: Path) -> list[Row]:
-    """Report on all runs in ``paths`` into the folder ``target``. Raises DataError if there is none."""
+def write_report(found: Found, target: Path) -> list[Row]:
+    """Report on the runs that were found into the folder ``target``."""
     from lightning_modules.report.picture import comparison_figure, not_drawn
 
-    found = read_runs(paths)
     rows = rows_of(found.runs)
     target.mkdir(parents=True, exist_ok=True)
     write_csv(rows, target / CSV)

@@ -72,7 +72,5 @@ def carry_out(command: Command, checked: Callable[[], dict[str, Any]]) -> None:
             refuse_taken(run)
         if mode == "fit" or (mode != "report" and not (directory / CONFIG).exists()):
             summary.note(CONFIG, OmegaConf.to_yaml(OmegaConf.create(run.config)))
-        if is_main_process():
-            print(f"run directory {directory}", flush=True)  # before anything else: where to look meanwhile
         with torch_threads(run.config["threads"]):
             import_module(f"lightning_modules.modes.{mode}").run(run, summary)

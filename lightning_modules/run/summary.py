@@ -54,9 +54,11 @@ class Summary:
         }
 
     def begin(self) -> None:
-        """Nothing speaks against the run any more: from here on its directory tells of it."""
+        """Nothing speaks against the run any more: from here on its directory tells of it, and is named."""
         if self.outer is not None:
             self.outer.begin()
+        elif self.write and not self.begun:
+            print(f"run directory {self.path.parent}", flush=True)  # where to look while it goes on
         self.begun = True
         self._write()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from gcp.options import Options, option
@@ -23,12 +24,17 @@ class WandbOptions(Options):
         "auto: online when a key is configured and the service answers, else offline; WANDB_MODE wins where it is set",
         choices=("auto", "online", "offline", "disabled"),
     )
-    project: str = option("gcp", "W&B project")
-    entity: str | None = option(None, "W&B user or team; null: the account's default")
+    project: str | None = option(None, "W&B project; null: that of WANDB_PROJECT where it is set, else gcp")
+    entity: str | None = option(None, "W&B user or team; null: that of WANDB_ENTITY, else the account's default")
     run_name: str | None = option(None, "run name; null: METHOD-BACKBONE-DATASET-sSEED")
     group: str | None = option(None, "run group; null: the sweep's directory, or BACKBONE-DATASET outside a sweep")
     tags: list[str] = option([], "tags beside method, backbone, dataset and seed")
     timeout: float = option(30.0, "seconds to wait for the service before going offline", above=0)
+
+    @property
+    def chosen_project(self) -> str:
+        """Name of the project, by the option, else W&B's own variable."""
+        return self.project or os.environ.get("WANDB_PROJECT") or "gcp"
 
 
 @dataclass(frozen=True)

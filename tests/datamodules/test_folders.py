@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import zlib
 
 import pytest
 
+from datamodules.checks import find_copies
 from datamodules.datasets import create_datamodule
 from datamodules.parts import NAMES
 from datamodules.pictures import find_pictures
+from datamodules.records import Records
 from datamodules.trees import SYSTEM
 from gcp.errors import DataError
 from tests.datamodules import fabricate
@@ -26,8 +31,9 @@ def sizes(data):
     return tuple(len(part) for part in data.splits)
 
 
-def tree(folder, each, first=0):
-    fabricate._tree(folder, FRUIT, each, first)
+def tree(folder, each, first=None):
+    """Other images in each folder, unless the number of the first is given."""
+    fabricate._tree(folder, FRUIT, each, 100 * zlib.crc32(folder.name.encode()) if first is None else first)
 
 
 @pytest.mark.parametrize("spelling", [str.lower, str.title, str.upper])
@@ -127,11 +133,39 @@ def test_links_to_folders_elsewhere_are_followed(tmp_path):
 
 def test_an_image_in_two_parts_is_refused(tmp_path):
     tree(tmp_path / "train", 4)
-    tree(tmp_path / "test", 2, 100)
+    tree(tmp_path / "test", 2)
     (tmp_path / "test/apple/apple_0.JPEG").unlink()
     os.symlink(tmp_path / "train/apple/apple_0.JPEG", tmp_path / "test/apple/apple_0.JPEG")
     with pytest.raises(DataError, match=r"1 image is there twice, .* \(training\) and as .* \(test\)"):
         made(tmp_path)
+
+
+def test_a_copy_in_two_parts_is_refused_and_within_one_said(tmp_path):
+    tree(tmp_path / "train", 4)
+    tree(tmp_path / "test", 2)
+    assert "cop" not in made(tmp_path).describe()
+    shutil.copy(tmp_path / "test/pear/pear_0.JPEG", tmp_path / "test/pear/other.jpg")
+    said = made(tmp_path).describe()
+    assert re.search(r"1 image is a copy of another one: .*pear_0.JPEG \(test\) of .*other.jpg \(test\)", said)
+    (tmp_path / "test/pear/other.jpg").unlink()
+    for name in ("apple_0.JPEG", "apple_1.JPEG"):
+        shutil.copy(tmp_path / "train/apple" / name, tmp_path / "test/pear" / f"new_{name}")
+    with pytest.raises(
+        DataError, match=r"2 images are copies, the first .* \(test\) of .* \(training\); remove"
+    ):
+        made(tmp_path)
+    made(tmp_path, check=False)
+
+
+def test_images_of_one_size_are_no_copies(tmp_path):
+    (tmp_path / "a").write_bytes(b"one" + bytes(10_000))
+    (tmp_path / "b").write_bytes(b"two" + bytes(10_000))  # with the same end, too
+    (tmp_path / "c").write_bytes(b"")
+    (tmp_path / "d").write_bytes(b"")
+    parts = {"training": Records((str(path), 0, None) for path in sorted(tmp_path.iterdir()))}
+    assert find_copies(parts) == []
+    (tmp_path / "b").write_bytes(b"one" + bytes(10_000))
+    assert [(one[0][-1], other[0][-1]) for one, other in find_copies(parts)] == [("a", "b")]
 
 
 def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch):

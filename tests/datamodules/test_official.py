@@ -124,6 +124,16 @@ def test_training_images_in_the_test_list(copy, name, train, test):
         made(name, root)
 
 
+def test_the_same_content_in_training_and_test_is_said(copy):
+    root = copy("pets")
+    files = [(root / "annotations" / name).read_text().split()[0] for name in ("trainval.txt", "test.txt")]
+    one, other = (root / "images" / f"{file}.jpg" for file in files)
+    assert "cop" not in made("pets", root).describe()
+    other.write_bytes(one.read_bytes())
+    assert f"1 image is a copy of another one: {other} (test) of {one} (training)" in made("pets", root).describe()
+    assert "cop" not in made("pets", root, check=False).describe()
+
+
 def test_a_number_of_cub_that_is_there_twice(copy):
     root = copy("cub")
     for file in ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"):

@@ -125,7 +125,7 @@ def test_all_of_it_together_ends_in_a_report_that_names_each(tmp_path, monkeypat
     run_directory(tmp_path / "runs/report", mode="report")
     (tmp_path / "runs/report/config.yaml").unlink()
     run_directory(tmp_path / "runs/good0/stage1")
-    rows = write_report([tmp_path / "runs"], tmp_path / "out")
+    rows = write_report(read_runs([tmp_path / "runs"]), tmp_path / "out")
     assert [len(row.runs) for row in rows] == [2, 1]
     text = (tmp_path / "out/sweep.md").read_text()
     for position, name in enumerate(DAMAGES):
@@ -137,6 +137,24 @@ def test_all_of_it_together_ends_in_a_report_that_names_each(tmp_path, monkeypat
     assert "and 3 more" not in out  # each damage is another one
     assert "note: report: mode=report" in out
     comparison_figure(rows_of(read_runs([tmp_path / "runs"]).runs)).savefig(tmp_path / "picture.png", dpi=40)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path, monkeypatch):
+    run_directory(tmp_path / "runs/good")
+    run_directory(tmp_path / "runs/closed")
+    whole = os.scandir
+
+    def denied(path):  # tests may run as root, whom permissions do not stop
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    found = read_runs([tmp_path / "runs"])
+    assert [run.directory.name for run in found.runs] == ["good"]
+    assert found.skipped == [(tmp_path / "runs/closed", "cannot be read (Permission denied)")]
+    with pytest.raises(DataError, match=r"closed: cannot be read \(Permission denied\); mend that"):
+        read_runs([tmp_path / "runs/closed"])
 
 
 def test_nothing_but_damage_is_a_sentence(tmp_path):

@@ -63,7 +63,7 @@ def train(directory, start=None, steps_done=0, rows_done=None, warmup=0, **optio
     trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
     with (directory / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    wanted = ("val/", "train/acc", "train/loss_epoch")
+    wanted = ("val/", "train/")
     metrics = [{key: text for key, text in row.items() if key.startswith(wanted) and text} for row in rows]
     facts = history.accuracies, best.best_model_score, trainer.current_epoch, trainer.global_step
     return module.state_dict(), [each for each in metrics if each], facts
@@ -104,3 +104,10 @@ def test_from_every_checkpoint_to_the_same_end(tmp_path, options):
         for name, value in weights.items():
             assert torch.equal(value, again[0][name]), (copy.stem, name)
         assert (again[1], again[2]) == (metrics, facts), copy.stem
+
+
+def test_rows_that_will_be_written_again_go_also_after_damage(tmp_path):
+    """A checkpoint with four rows and four steps behind it, from before the line of step 2 was taken out as damaged."""
+    (tmp_path / "metrics.csv").write_text("step,train/loss_step\n0,4.0\n1,3.0\n3,2.0\n4,1.5\n5,1.0\n")
+    assert MetricsCSV(tmp_path, steps_done=4, rows_done=4).written_rows() == 3
+    assert (tmp_path / "metrics.csv").read_text() == "step,train/loss_step\n0,4.0\n1,3.0\n3,2.0\n"

@@ -22,7 +22,7 @@ from tests.small import SMALL
 @pytest.fixture(autouse=True)
 def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No key, no mode and no settings of the person who runs the tests."""
-    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
@@ -95,6 +95,20 @@ def test_wandb_mode_wins_over_the_option(monkeypatch, environment, option, expec
     if environment:
         monkeypatch.setenv("WANDB_MODE", environment)
     assert ours._mode(WandbOptions(mode=option))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "option", "expected"),
+    [(None, None, "gcp"), ("theirs", None, "theirs"), ("theirs", "mine", "mine"), ("theirs", "gcp", "gcp")],
+)
+def test_the_option_names_the_project_or_else_the_variable(monkeypatch, tmp_path, variable, option, expected):
+    if variable:
+        monkeypatch.setenv("WANDB_PROJECT", variable)
+    monkeypatch.setenv("WANDB_ENTITY", "team")
+    experiment = ours._started(WandbOptions(mode="offline", project=option), {"dir": str(tmp_path)})
+    found = experiment.project, experiment.entity
+    ours.close(0)
+    assert found == (expected, "team")
 
 
 def test_a_service_that_does_not_answer_leaves_an_offline_run(monkeypatch, tmp_path, capfd):
