@@ -150,9 +150,7 @@ def test_a_copy_in_two_parts_is_refused_and_within_one_said(tmp_path):
     (tmp_path / "test/pear/other.jpg").unlink()
     for name in ("apple_0.JPEG", "apple_1.JPEG"):
         shutil.copy(tmp_path / "train/apple" / name, tmp_path / "test/pear" / f"new_{name}")
-    with pytest.raises(
-        DataError, match=r"2 images are copies, the first .* \(test\) of .* \(training\); remove"
-    ):
+    with pytest.raises(DataError, match=r"2 images are copies, the first .* \(test\) of .* \(training\); remove"):
         made(tmp_path)
     made(tmp_path, check=False)
 

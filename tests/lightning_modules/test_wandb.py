@@ -105,6 +105,7 @@ def test_the_option_names_the_project_or_else_the_variable(monkeypatch, tmp_path
     if variable:
         monkeypatch.setenv("WANDB_PROJECT", variable)
     monkeypatch.setenv("WANDB_ENTITY", "team")
+    wandb.teardown()  # it reads the variables once in a process
     experiment = ours._started(WandbOptions(mode="offline", project=option), {"dir": str(tmp_path)})
     found = experiment.project, experiment.entity
     ours.close(0)
