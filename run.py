@@ -28,11 +28,9 @@ from lightning_modules.run.plugins import import_plugins
 from lightning_modules.run.stored_choices import stored_choices
 from lightning_modules.run.threads import spin_briefly
 
-# torch, Lightning and what stands on them are imported when a job starts: help and wrong options answer at once.
-
 
 def main() -> None:
-    """Entry point of ``python run.py`` and ``gcp-run``."""
+    """Entry point of ``python run.py`` and ``gcp-run``. Help and wrong options answer before torch is imported."""
     spin_briefly()
     os.environ["MPLBACKEND"] = "agg"  # pictures go to files; a notebook's or a broken one ends the import of Matplotlib
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
