@@ -80,14 +80,16 @@ class SpectralMethod:
         return kernel.with_shift(slopes, self.function.eps, channels)
 
 
-def as_loewner(result: object, spectrum: Spectrum) -> Loewner:
+def as_loewner(result: Any, spectrum: Spectrum) -> Loewner:
     """What a method's kernel returned, L or L and trace weights. Raises PluginError for anything else."""
-    parts = result if isinstance(result, tuple) else (result,)
-    shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
+    L, trace = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
     n = spectrum.eigenvalues.shape[-1]
-    if not 1 <= len(parts) <= 2 or not isinstance(parts[0], Tensor) or parts[0].shape[-2:] != (n, n):
+    fits = isinstance(L, Tensor) and L.shape[-2:] == (n, n)
+    if not fits or not (trace is None or (isinstance(trace, Tensor) and trace.shape == L.shape[:-1])):
+        parts = (L,) if trace is None else (L, trace)
+        shapes = [str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
         raise PluginError(
             f"a method's kernel must return a matrix (..., {n}, {n}) for {n} eigenvalues, or that and the weights of "
-            f"the trace (..., {n}), got {', '.join(map(str, shapes))}"
+            f"the trace (..., {n}), got {' and '.join(shapes)}"
         )
-    return Loewner(*parts)
+    return Loewner(L, trace)

@@ -147,6 +147,13 @@ def test_own_method(kernel: str | Callable[[Spectrum, OwnOptions], Loewner]) -> 
         create_pooling("own", 6, strength=-1)
     with pytest.raises(UnknownNameError, match="own"):
         create_pooling("owm", 6)
+    for name in ("logm", "power", "seb"):  # take any kernel of a function, registered whenever
+        _, grad = forward_backward(create_pooling(name, 6, kernel="own"), x, gradient)
+        assert torch.equal(grad, forward_backward(create_pooling(name, 6, kernel="lyapunov"), x, gradient)[1])
+        with pytest.raises(
+            OptionError, match=r"kernel must be one of lyapunov, .* own, got 'owm' \(did you mean 'own'"
+        ):
+            create_pooling(name, 6, kernel="owm")
 
 
 @pytest.mark.usefixtures("own_registry")

@@ -28,6 +28,7 @@ def _gone_afterwards(monkeypatch):
     [
         (lambda spectrum, options: torch.ones(3, 3), r"must return a matrix .* got \(3, 3\)"),
         (lambda spectrum, options: None, "got NoneType"),
+        (lambda spectrum, options: (spectrum.divided_differences(), 3), "weights of the trace .* and int"),
         (lambda spectrum, options: Loewner(torch.ones(2, 2)), r"must return a matrix \(\.\.\., "),
     ],
 )
