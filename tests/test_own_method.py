@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from gcp.methods.table import register_method
 from gcp.options import option
-from gcp.spectral.options import SpectralOptions
+from gcp.spectral.spectral_options import SpectralOptions
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,14 +7,14 @@ functions alone: names, options and ranges are known before anything heavy is.
 from importlib import import_module
 from pkgutil import iter_modules
 
-from gcp.methods.options import KernelOptions as KernelOptions
-from gcp.methods.options import RootOptions as RootOptions
 from gcp.methods.table import METHODS as METHODS
+from gcp.methods.table import KernelOptions as KernelOptions
 from gcp.methods.table import MethodInfo as MethodInfo
+from gcp.methods.table import RootOptions as RootOptions
 from gcp.methods.table import list_methods as list_methods
 from gcp.methods.table import register_method as register_method
-from gcp.spectral.options import CovarianceOptions as CovarianceOptions
-from gcp.spectral.options import SpectralOptions as SpectralOptions
+from gcp.spectral.spectral_options import CovarianceOptions as CovarianceOptions
+from gcp.spectral.spectral_options import SpectralOptions as SpectralOptions
 
 for _file in iter_modules(__path__):
     import_module(f"{__name__}.{_file.name}")

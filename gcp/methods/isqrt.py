@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gcp.methods.table import register_method
 from gcp.options import option
-from gcp.spectral.options import CovarianceOptions
+from gcp.spectral.spectral_options import CovarianceOptions
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from math import comb
 from typing import TYPE_CHECKING
 
-from gcp.methods.options import RootOptions
-from gcp.methods.table import register_method
+from gcp.methods.table import RootOptions, register_method
 from gcp.options import option
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcp.methods.table import register_method
-from gcp.spectral.options import SpectralOptions
+from gcp.spectral.spectral_options import SpectralOptions
 
 if TYPE_CHECKING:
     from torch import Tensor

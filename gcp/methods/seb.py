@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from gcp.methods.options import KERNEL_HELP, KERNELS, KernelOptions
-from gcp.methods.table import register_method
+from gcp.methods.table import KERNEL_HELP, KERNELS, KernelOptions, register_method
 from gcp.options import option
 
 

@@ -1,4 +1,7 @@
-"""The table of pooling methods: for each name its options, its layer, its kernel and where it was published."""
+"""The table of pooling methods: for each name its options, its layer, its kernel and where it was published.
+
+And the options that methods share which choose another method's kernel, or are roots by matrix products.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gcp.options import Options, check_options
-from gcp.registry import Registry, check_target
-from gcp.spectral.options import SpectralOptions
+from gcp.options import Options, check_options, option
+from gcp.registry import Names, Registry, check_target
+from gcp.spectral.spectral_options import CovarianceOptions, SpectralOptions
 
 
 @dataclass(frozen=True)
@@ -86,3 +89,25 @@ def list_methods() -> list[str]:
     True
     """
     return METHODS.names()
+
+
+# The methods whose kernel is a gradient of any function: registered ones, a plugin's among them.
+KERNELS = Names(METHODS, lambda info: info.kernel is not None and info.keep is None and info.functions is None)
+KERNEL_HELP = "the spectral method, with its own defaults, whose kernel is the gradient"
+
+
+@dataclass(frozen=True)
+class KernelOptions(SpectralOptions):
+    """Options of a pooling with a spectral function of its own."""
+
+    kernel: str = option("lyapunov", KERNEL_HELP, choices=KERNELS)
+
+
+@dataclass(frozen=True)
+class RootOptions(CovarianceOptions):
+    """Options of roots by approximants."""
+
+    degree: int = option(5, "degree of the approximant", minimum=1)
+    backward_iterations: int = option(
+        8, "iterations for the Lyapunov equation of the gradient", minimum=1, maximum=1000
+    )

@@ -9,7 +9,7 @@ from gcp.errors import OptionError
 from gcp.methods.original import original
 from gcp.methods.table import register_method
 from gcp.options import option
-from gcp.spectral.options import SpectralOptions
+from gcp.spectral.spectral_options import SpectralOptions
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ from gcp.operators import define_operator
 from gcp.rounding import mean_rounding, rounding_floor
 from gcp.spectral import lapack
 from gcp.spectral.lapack import FAILURES
-from gcp.spectral.options import SpectralOptions
+from gcp.spectral.spectral_options import SpectralOptions
 
 Decompose = Callable[[Tensor], tuple[Tensor, ...]]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from gcp.errors import PluginError
 from gcp.spectral.loewner import Loewner, Spectrum, shifted, spectrum
 from gcp.spectral.maps import SpectralMap
-from gcp.spectral.options import SpectralOptions
+from gcp.spectral.spectral_options import SpectralOptions
 
 
 @dataclass(frozen=True)
