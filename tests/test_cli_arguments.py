@@ -64,6 +64,7 @@ REFUSED = {
     "method.name=newton": "the method is chosen by method=newton",
     "~method": "would delete what every run needs",
     "~optimizer.lr": "would delete what every run needs",
+    "threads=100000": "threads must be at most 1024, got 100000",  # there is no room for so many stacks
     "method=": "method= has no value; available: average, bilinear",
     "method=null": "unknown method 'null'; available: average, bilinear",
     "ckpt_path=": "ckpt_path= has no value; write ckpt_path=null for none",

@@ -92,7 +92,10 @@ class RunOptions(Options):
         choices=("load", "new"),
     )
     threads: int | None = option(
-        None, "threads of torch on the CPU, on which the last digits of results depend; null: torch decides", minimum=1
+        None,
+        "threads of torch on the CPU, on which the last digits of results depend; null: torch decides",
+        minimum=1,
+        maximum=1024,
     )
     compile: bool = option(False, "torch.compile the network for training: minutes at first, then faster steps")
     path: str | None = option(None, "folder, or several with commas between, whose runs mode=report compares")
