@@ -58,6 +58,9 @@ def test_both_formats(cli, tmp_path, summary_of):
     assert 0 <= summary_of(tmp_path / "out")["export/onnx_difference"] < 1e-4
 
 
+PRODUCTS = ("isqrt", "mpa", "mtp", "bilinear", "compact_bilinear", "average")  # methods without a decomposition
+
+
 @pytest.mark.parametrize("method", list_methods())
 def test_every_method_becomes_a_program(tmp_path, method):
     model = create_model("tiny", method, 3, backbone_options={"width": 8}).eval()
@@ -66,8 +69,11 @@ def test_every_method_becomes_a_program(tmp_path, method):
     assert largest_difference(program.load(tmp_path / "model.pt2"), model, images, tmp_path) < 1e-4
 
 
-@pytest.mark.parametrize("reduced_channels", [None, 4])  # more channels than positions, and fewer
-@pytest.mark.parametrize("method", ["isqrt", "mpa", "mtp", "bilinear", "compact_bilinear", "average"])
+@pytest.mark.parametrize(
+    ("method", "reduced_channels"),  # None: more channels than positions; 4: fewer, another path for isqrt alone
+    [(method, None) for method in PRODUCTS]
+    + [pytest.param(method, 4, marks=[] if method == "isqrt" else pytest.mark.slow) for method in PRODUCTS],
+)
 def test_methods_of_matrix_products_become_onnx(tmp_path, method, reduced_channels):
     """Run by onnxruntime; float32 in another order of operations, also for a sample that is 0."""
     torch.manual_seed(0)

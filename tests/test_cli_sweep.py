@@ -108,6 +108,7 @@ def test_again_only_what_is_missing(cli, tmp_path):
     assert {row["runs"] for row in table(tmp_path / "sweep").values()} == {"3"}
 
 
+@pytest.mark.slow
 def test_killed_half_way_and_run_again(cli, tmp_path):
     arguments = ["-m", "method=pade,newton,taylor", *SMALL, "hydra.sweep.dir=sweep"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from datamodules.loader import ImageLoader, process_options
+from datamodules.signals import shielded
 from lightning_modules.run.interruption import Interrupted, Signals, from_ctrl_c
 
 
@@ -110,7 +111,8 @@ def test_loading_processes_outlive_signals_to_the_group_and_end_with_the_loader(
             sender = os.posix_spawn("/bin/sh", ["sh", "-c", f"kill -{int(signum)} {worker}"], os.environ)
             os.waitpid(sender, 0)
     assert [int(batch[0, 0]) for batch in batches] == list(range(2, 8))
-    stuck = ImageLoader(Numbers(), 1, multiprocessing_context="fork", **process_options(1))._get_iterator()
+    with shielded():  # as the loader starts its own
+        stuck = ImageLoader(Numbers(), 1, multiprocessing_context="fork", **process_options(1))._get_iterator()
     (process,) = stuck._workers
     process.terminate()  # what torch does with one that does not end by itself
     for _ in range(200):

@@ -96,6 +96,7 @@ def rates(directory):
     return [float(row[names[0]]) for row in rows if row[names[0]]]
 
 
+@pytest.mark.slow
 def test_a_killed_run_comes_to_the_same_weights_and_the_learning_rate_goes_where_it_should(
     cli, tmp_path, summary_of, monkeypatch
 ):
