@@ -11,7 +11,6 @@ product of torch's, as it is in a network:
     one thread                              1.2     21      24      53
     two threads inside a matrix             1.3     16      21      39
     shared by two threads of a pool         1.9     15      20      33
-    shared by torch's own two               1.2     12      14      32
 
 On an Intel Xeon one thread took 0.13, 1.5, 2.1 and 8 ms a matrix. LAPACK's evr driver (scipy) is not faster than the
 evd that torch uses.
@@ -22,13 +21,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
-from itertools import count
 
 import torch
 from torch import Tensor
 
 from gcp.errors import DecompositionError
-from gcp.spectral.team import on_threads
+from gcp.spectral.pool import in_parallel
 
 Parts = tuple[Tensor, ...]
 WORTHWHILE = 48  # rows; a matrix of fewer is decomposed in less than 0.1 ms, so threads take several at a time
@@ -182,36 +180,3 @@ def not_converged(sample: int, samples: int) -> DecompositionError:
         "jitter; look for values that are very large or very small in its features",
         (sample,),
     )
-
-
-def in_parallel(function: Callable[[int, int], None], items: int, run: int) -> None:
-    """``function(start, stop)`` for runs of consecutive items until all ``items`` are covered, on torch's threads.
-
-    In the calling thread, and all items at once, where torch has one thread or there is one run only.
-
-    Args:
-        function: called from several threads at a time, in each of which torch has one thread.
-        items: their number.
-        run: how many to take at a time: enough that handing the interpreter's lock to and fro is worth it.
-
-    Raises:
-        What ``function`` raises for the first item that fails.
-    """
-    threads = min(torch.get_num_threads(), -(-items // run))
-    if threads <= 1:
-        function(0, items)
-        return
-    starts = count(step=run)
-    failed: dict[int, Exception] = {}
-
-    def work() -> None:
-        while (start := next(starts)) < items:
-            try:
-                function(start, min(start + run, items))
-            except Exception as error:
-                failed[start] = error
-                return
-
-    on_threads(work, threads)
-    if failed:
-        raise failed[min(failed)]

@@ -26,7 +26,7 @@ def fresh_counter() -> Iterator[None]:
 
 @pytest.fixture(params=[1, 2])
 def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whole batch at once, and dealt out matrix by matrix."""
+    """Whole batch at once, and shared out matrix by matrix."""
     monkeypatch.setattr(lapack, "WORTHWHILE", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)

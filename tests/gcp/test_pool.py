@@ -1,4 +1,4 @@
-"""Work dealt out to threads: every item once, and the first error."""
+"""Work shared out to threads: every item once, and the first error."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gcp.spectral import team
-from gcp.spectral.lapack import in_parallel
-from gcp.spectral.team import on_threads
+from gcp.spectral.pool import in_parallel, on_threads
 
 TASKS = Path("/proc/self/task")
 
@@ -23,16 +21,6 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(before)
-
-
-@pytest.fixture(params=["openmp", "pool"])
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both kinds of threads: those of torch's OpenMP runtime, where it lends them, and a pool."""
-    if request.param == "pool":
-        monkeypatch.setattr(team, "_openmp_region", lambda: None)
-    elif team._openmp_region() is None:
-        pytest.skip("torch's OpenMP runtime does not lend its threads")
-    return str(request.param)
 
 
 def meeting(threads: int, then: Callable[[], None]) -> Callable[[], None]:
@@ -46,7 +34,6 @@ def meeting(threads: int, then: Callable[[], None]) -> Callable[[], None]:
     return work
 
 
-@pytest.mark.usefixtures("kind")
 @pytest.mark.parametrize(("items", "run"), [(0, 1), (1, 1), (7, 1), (7, 3), (7, 7), (7, 100)])
 def test_every_item_once(threads: int, items: int, run: int) -> None:
     seen: list[int] = []
@@ -55,7 +42,7 @@ def test_every_item_once(threads: int, items: int, run: int) -> None:
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.usefixtures("kind", "threads")
+@pytest.mark.usefixtures("threads")
 def test_the_first_error_is_raised() -> None:
     def function(start: int, stop: int) -> None:
         for item in range(start, stop):
@@ -66,9 +53,8 @@ def test_the_first_error_is_raised() -> None:
         in_parallel(function, 8, 1)
 
 
-@pytest.mark.usefixtures("kind")
 def test_an_interrupt_is_raised() -> None:
-    """Ctrl-C reaches whichever thread runs Python's signal handlers; it must not be lost in the runtime's C code."""
+    """Ctrl-C reaches whichever thread runs Python's signal handlers; it must not be lost."""
 
     def work() -> None:
         raise KeyboardInterrupt
@@ -77,7 +63,6 @@ def test_an_interrupt_is_raised() -> None:
         on_threads(work, torch.get_num_threads())
 
 
-@pytest.mark.usefixtures("kind")
 def test_modes_are_those_of_the_caller(threads: int) -> None:
     """Gradients are off everywhere, inference mode is the caller's; afterwards each is what it was."""
     seen: list[tuple[bool, bool]] = []
@@ -90,7 +75,6 @@ def test_modes_are_those_of_the_caller(threads: int) -> None:
 
 
 @pytest.mark.skipif(not TASKS.exists(), reason="counts the threads that Linux lists")
-@pytest.mark.usefixtures("kind")
 def test_no_threads_within_threads(threads: int) -> None:
     """Each thread works alone on its matrix: products large enough to be shared out start no further thread."""
     matrix = torch.randn(300, 300)
