@@ -6,9 +6,11 @@ import csv
 import math
 
 import pytest
+import torch
 
+from gcp.functions import covariance_function
 from lightning_modules.analysis.bounds import bounds
-from lightning_modules.analysis.gradients import close_pair, error, geometric
+from lightning_modules.analysis.gradients import SIZE, close_pair, error, geometric
 from lightning_modules.analysis.timing import parts
 from tests.small import SMALL
 
@@ -92,3 +94,21 @@ def test_one_sentence(cli, argument, sentence):
     outcome = cli("mode=analyze", argument)
     assert outcome.code == 1
     assert sentence in outcome.err
+
+
+def test_what_the_page_says_of_float32_matrices_and_of_features():
+    """Null eigenvalues of a float32 matrix are up to 3e-6 of the largest; features of the same spectrum keep theirs."""
+    assert error("lyapunov", "mixed", geometric(1e5)) < 1e-6  # rounding of the products in float32
+    assert error("lyapunov", "mixed", geometric(1e6)) > 0.1  # what a null eigenvalue had to give
+    generator = torch.Generator().manual_seed(0)
+    Q, _ = torch.linalg.qr(torch.randn(64, SIZE + 1, dtype=torch.float64, generator=generator))
+    V, _ = torch.linalg.qr(Q - Q.mean(0))  # orthogonal to the mean over positions
+    U, _ = torch.linalg.qr(torch.randn(SIZE, SIZE, dtype=torch.float64, generator=generator))
+    features = (U * geometric(1e6).sqrt() @ V[:, :SIZE].mT).float()[None].requires_grad_()
+    exact = features.detach().double().requires_grad_()
+    weights = torch.randn(1, SIZE, SIZE, dtype=torch.float64, generator=generator)
+    for given, precision in ((features, "mixed"), (exact, "float64")):
+        root = covariance_function(given, "sqrt", "lyapunov", precision=precision)
+        (root * weights).sum().backward()
+    off = torch.linalg.vector_norm(features.grad - exact.grad) / torch.linalg.vector_norm(exact.grad)
+    assert off < 1e-5  # measured 6e-6 over six decades at most: design of the mixed precision

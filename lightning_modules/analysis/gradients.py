@@ -25,9 +25,11 @@ TEXT = (
     "where every method is exact. `newton` is the derivative of an iteration that has not converged for small "
     "eigenvalues, `topn` that of a cut, `trunc` clips at 1e10. The quotients of `original`, `trunc` and `pade` "
     "lose digits in proportion to 1/gap; `lyapunov`, free of cancellation, loses none. `mixed` takes a float32 "
-    "matrix, and is judged by the gradient of that matrix (blank where rounding has left it singular); `float32` "
-    "by that of the matrix before rounding, of which float32 keeps no eigenvalue below 1e-7 of the largest. The "
-    "page has float64, the files have all three."
+    "matrix, and is judged by the gradient of that matrix with all eigenvalues that rounding has left it (blank "
+    "where one is 0); `float32` by that of the matrix before rounding. In a float32 matrix eigenvalues up to "
+    "{floor:.0e} of the largest cannot be told from rounding and count as null, so that nothing flows through them: that is the "
+    "error from condition 1e6 on. Features keep theirs, for pooling squares them in float64. The page has float64, "
+    "the files have all three."
 )
 
 
@@ -54,7 +56,13 @@ def gradients() -> Part:
         _table("gradients_gap", "gap", GAPS, by_gap),
     ]
     figure = _figure(methods, by_condition, by_gap)
-    return Part("gradients", "Error of the gradients", TEXT.format(size=SIZE), tables, figure)
+    return Part(
+        "gradients",
+        "Error of the gradients",
+        TEXT.format(size=SIZE, floor=SIZE * torch.finfo(torch.float32).eps),
+        tables,
+        figure,
+    )
 
 
 def geometric(condition: float) -> Tensor:
