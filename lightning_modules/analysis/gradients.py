@@ -27,8 +27,9 @@ TEXT = (
     "lose digits in proportion to 1/gap; `lyapunov`, free of cancellation, loses none. `mixed` takes a float32 "
     "matrix, and is judged by the gradient of that matrix with all eigenvalues that rounding has left it (blank "
     "where one is 0); `float32` by that of the matrix before rounding. In a float32 matrix eigenvalues up to "
-    "{floor:.0e} of the largest cannot be told from rounding and count as null, so that nothing flows through them: that is the "
-    "error from condition 1e6 on. Features keep theirs, for pooling squares them in float64. The page has float64, "
+    "{floor:.0e} of the largest cannot be told from rounding and count as null, so that nothing flows through them: "
+    "that is the error from condition 1e6 on. Features keep theirs, for pooling squares them in float64. The page has "
+    "float64, "
     "the files have all three."
 )
 
