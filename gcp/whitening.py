@@ -22,13 +22,28 @@ def statistics_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def without_rounding(covariance: Tensor, dtype: torch.dtype) -> Tensor:
+    """Covariances (groups, n, n) that were stored in ``dtype``, without the negative eigenvalues its rounding made.
+
+    What is further below 0 stays, and is refused where it is used.
+
+    >>> without_rounding(torch.tensor([[[1.0, 1.0], [1.0, 0.9995]]]), torch.half).double().det().abs() < 1e-6
+    tensor([True])
+    """
+    eigenvalues, U = torch.linalg.eigh(covariance.double())
+    allowed = covariance.shape[-1] * torch.finfo(dtype).eps * eigenvalues.abs().amax(-1, keepdim=True)
+    kept = torch.where(eigenvalues >= -allowed, eigenvalues.clamp(min=0), eigenvalues)
+    result: Tensor = (U * kept.unsqueeze(-2)) @ U.mT
+    return result.to(covariance.dtype)
+
+
 class Whitening(nn.Module):
     """y = P^(-1/2) (x - mean), P the covariance of the channels over batch and positions (arXiv 1804.08450).
 
     Takes the place of ``BatchNorm2d`` and ``BatchNorm1d``: the same shape, buffers ``running_mean`` and
     ``num_batches_tracked``, ``running_covariance`` in place of ``running_var``, normalised by the biased and tracked by
     the unbiased estimate. P^(-1/2) is symmetric (ZCA), so channels keep their meaning. ``half()`` and
-    ``bfloat16()`` leave the running statistics in float32.
+    ``bfloat16()`` leave the running statistics in float32; those of a state dict in half precision come back to it.
 
     Args:
         num_features: C, at least 1.
@@ -127,6 +142,17 @@ class Whitening(nn.Module):
             if buffer.is_floating_point() and buffer.dtype != statistics_dtype(buffer.dtype):
                 setattr(self, name, before[name].to(buffer.device, statistics_dtype(buffer.dtype)))
         return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        """As in ``nn.Module``, but that statistics which were stored in half precision come back to float32."""
+        for name in ("running_mean", "running_covariance"):
+            stored = state_dict.get(prefix + name)
+            if isinstance(stored, Tensor) and stored.is_floating_point():
+                wide = stored.to(statistics_dtype(stored.dtype))
+                if stored.dtype != wide.dtype:
+                    rounded = name == "running_covariance" and not stored.is_meta and bool(stored.isfinite().all())
+                    state_dict[prefix + name] = without_rounding(wide, stored.dtype) if rounded else wide
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C), (B, C, N) or (B, C, H, W), whitened, in the same shape and dtype.

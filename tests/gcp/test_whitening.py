@@ -7,7 +7,7 @@ from torch.autograd import gradcheck
 
 import gcp
 from gcp import Whitening
-from gcp.errors import NonFiniteError, OptionError, ShapeError
+from gcp.errors import DomainError, NonFiniteError, OptionError, ShapeError
 
 SHAPES = {"vectors": (64, 6), "sequences": (8, 6, 9), "images": (8, 6, 5, 3)}
 
@@ -244,6 +244,35 @@ def test_a_network_in_half_precision_keeps_its_statistics(dtype):
             assert Whitening(4).running_covariance.dtype == torch.float32
         finally:
             torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_statistics_stored_in_half_precision_are_those_of_a_covariance(dtype, assign):
+    """As of a file whose weights were halved to save room."""
+    for seed in range(10):
+        x = mixed(256, 16, seed=seed).float()
+        x = x[:, :8] @ x[:8]  # of rank 8: rounding makes negative eigenvalues
+        x = x / x.std()
+        layer = Whitening(16, eps=0.1, momentum=None)
+        layer(x)
+        stored = {
+            name: value.to(dtype) if value.is_floating_point() else value for name, value in layer.state_dict().items()
+        }
+        assert torch.linalg.eigvalsh(stored["running_covariance"].double()).min() < -1e-5
+        other = Whitening(16, eps=0.1)
+        other.load_state_dict(stored, assign=assign)
+        assert other.running_mean.dtype == other.running_covariance.dtype == torch.float32
+        assert stored["running_covariance"].dtype == dtype  # the caller's own are left alone
+        # eps is above the rounding, of which a dozen are allowed
+        torch.testing.assert_close(other.eval()(x), layer.eval()(x), rtol=0, atol=12 * 16 * torch.finfo(dtype).eps)
+        usual = Whitening(16)
+        usual.load_state_dict(stored, assign=assign)
+        assert usual.eval()(x).isfinite().all()
+        stored["running_covariance"] = -stored["running_covariance"]
+        usual.load_state_dict(stored)
+        with pytest.raises(DomainError, match="needs positive semi-definite matrices"):
+            usual(x)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
