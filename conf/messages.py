@@ -13,10 +13,10 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from conf.known import find, groups, owners, words_of
 from conf.values import takes
-from gcp.errors import GCPError
+from gcp.errors import GCPError, first_line
 from gcp.options import option_names
 from gcp.registry import nearest
-from lightning_modules.run.storage import storage_error
+from lightning_modules.run.storage import chain, storage_error
 from lightning_modules.run.unexpected import described
 from lightning_modules.settings.sections import GROUPS, RunOptions, sections
 
@@ -41,15 +41,15 @@ def message(error: BaseException) -> str:
 
 def sentence(error: BaseException) -> str:
     """The sentence a person is shown for an error of the command line."""
-    chain = _chain(error)
-    for link in chain:
+    links = _links(error)
+    for link in links:
         if isinstance(link, (ConfigKeyError, ConfigAttributeError)) and link.full_key:
             kind: Any = link.object_type
             known = [field.name for field in dataclasses.fields(kind)] if _is_schema(kind) else []
             return unknown_option(str(link.full_key), known)
         if isinstance(link, ValidationError) and link.full_key:
-            return _wrong_value(str(link.full_key), _first_line(link))
-    for link in chain:
+            return _wrong_value(str(link.full_key), first_line(link))
+    for link in links:
         missing = _MISSING.search(str(link))
         if missing:
             group, name, listing = missing.groups()
@@ -66,7 +66,7 @@ def sentence(error: BaseException) -> str:
             return several_values(several.group(1))
         if isinstance(link, OverrideParseException):
             return unreadable(str(link.override))
-    return _first_line(chain[0])
+    return first_line(links[0])
 
 
 def unknown_name(group: str, name: str, names: Iterable[str]) -> str:
@@ -140,11 +140,9 @@ def _wrong_value(key: str, reason: str) -> str:
     return f"{text}; it takes {' or '.join(known)}" if known else text
 
 
-def _chain(error: BaseException) -> list[BaseException]:
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
-        chain.append(cause)
-    return [link for link in chain if isinstance(link, (HydraException, OmegaConfBaseException))] or [error]
+def _links(error: BaseException) -> list[BaseException]:
+    kinds = (HydraException, OmegaConfBaseException)
+    return [link for link in chain(error) if isinstance(link, kinds)] or [error]
 
 
 def _unknown_group(name: str) -> str:
@@ -165,7 +163,3 @@ def _owners(section: str, key: str) -> list[str]:
 
 def _is_schema(kind: object) -> bool:
     return isinstance(kind, type) and dataclasses.is_dataclass(kind)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]

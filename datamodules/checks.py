@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from datamodules.records import Records
-from gcp.errors import DataError
+from gcp.errors import DataError, few
 
 COMPARED = 200_000  # images up to which copies are looked for; beyond, as in ImageNet, it takes minutes
 END = 4096  # bytes; headers are often alike
@@ -29,7 +29,7 @@ def check_labels(class_names: list[str], parts: dict[str, Records]) -> None:
             )
     empty = sorted(set(range(classes)) - set(np.unique(parts["training"].labels).tolist()))
     if empty:
-        names = ", ".join(class_names[label] for label in empty[:5]) + (", ..." if len(empty) > 5 else "")
+        names = few([class_names[label] for label in empty])
         raise DataError(f"{len(empty)} of {classes} classes have no training image: {names}; restore them")
     if classes < 2:
         raise DataError(
@@ -71,7 +71,7 @@ def check_files(parts: dict[str, Records]) -> None:
             else:
                 first[itself] = (path, part)
         if missing:
-            named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+            named = few(missing, 3)
             raise DataError(f"{len(missing)} of {len(records)} {part} images are not there: {named}; restore them")
     if twice:
         (one, its_part), (other, other_part) = twice[0]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from datamodules.reading import noted
-from gcp.errors import DataError
+from gcp.errors import DataError, first_line
 
 try:
     from torchvision.io import ImageReadMode, decode_jpeg
@@ -63,7 +63,7 @@ def decode(path: Path, backend: str = "torchvision") -> Tensor:
         except _UnsuitableError as error:
             raise ImageError(f"the image {path} {error}", str(error)) from None
         except Exception as error:  # damaged files lead the readers of formats to errors of every kind
-            reason = f"damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+            reason = f"damaged ({first_line(error)})"
             raise ImageError(f"the image {path} is {reason}; restore it from the archive", reason) from None
 
 

@@ -21,7 +21,7 @@ from datamodules.records import Record, Records
 from datamodules.splits import Splits, stratified_split
 from datamodules.transforms.building import MEAN, STD, create_transform
 from datamodules.transforms.names import TRANSFORMS
-from gcp.errors import DataError
+from gcp.errors import DataError, few
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -179,9 +179,7 @@ def held_out(records: Records, fraction: float, seed: int) -> tuple[Records, Rec
 
 
 def _unreadable_images(part: str, records: Records, wrong: dict[int, str]) -> DataError:
-    named = ", ".join(f"{records.path(at)} ({wrong[at]})" for at in list(wrong)[:3]) + (
-        ", ..." if len(wrong) > 3 else ""
-    )
+    named = few([f"{records.path(at)} ({reason})" for at, reason in wrong.items()], 3)
     return DataError(
         f"{len(wrong)} of {len(records):,} {part} images cannot be read: {named}; restore them from the archive, or "
         "leave them out with data.damaged=skip"

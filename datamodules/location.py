@@ -8,11 +8,9 @@ from pathlib import Path
 
 from datamodules.archives import check_md5, extract, one_process_at_a_time
 from datamodules.download import download
-from gcp.errors import DataError
+from gcp.errors import DataError, few
 
 VARIABLE = "GCP_DATA"  # environment variable: the folder that holds a folder for each dataset
-
-
 ANY = ((".",),)  # markers of a dataset that any folder may be
 
 
@@ -113,7 +111,7 @@ def _candidates(root: Path, layout: Layout) -> list[Path]:
 
 
 def _present(root: Path, layout: Layout) -> tuple[Archive, ...]:
-    """The archives in ``root``, if there are enough of them; None: there are not."""
+    """The archives in ``root``, if there are enough of them; empty: there are not."""
     for archives in (layout.archives, layout.others):
         if all((root / archive.file).exists() for archive in archives):
             return archives
@@ -179,4 +177,4 @@ def _by_hand(layout: Layout) -> str:
 
 def _listing(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ["a file"]
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "an empty folder"
+    return few(names) or "an empty folder"

@@ -9,7 +9,7 @@ from typing import Any
 
 from scipy.io import loadmat
 
-from gcp.errors import DataError
+from gcp.errors import DataError, first_line
 
 
 def load(file: Path) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def load(file: Path) -> dict[str, Any]:
     except BrokenProcessPool:
         raise _damaged(file, "it ended the process that read it") from None
     except Exception as error:  # damaged bytes lead the reader to errors of every kind
-        raise _damaged(file, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+        raise _damaged(file, first_line(error)) from None
 
 
 def _read(file: Path) -> dict[str, Any]:

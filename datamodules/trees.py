@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datamodules.decoding import ENDINGS
 from datamodules.records import Records
-from gcp.errors import DataError
+from gcp.errors import DataError, few
 
 # Beside everything that is hidden, as .DS_Store and .ipynb_checkpoints are.
 SYSTEM = {"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "lost+found", "@eadir"}
@@ -55,10 +55,9 @@ def read_tree(folder: Path) -> tuple[list[str], Records]:
     images = [list(images_below(each)) for each in classes]
     empty = [each.name for each, paths in zip(classes, images, strict=True) if not paths]
     if empty:
-        named = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
         raise DataError(
-            f"{folder} is no tree of images in a folder for each class: no images ({', '.join(ENDINGS)}) in {named}; "
-            "add some, or remove what is no class"
+            f"{folder} is no tree of images in a folder for each class: no images ({', '.join(ENDINGS)}) in "
+            f"{few(empty)}; add some, or remove what is no class"
         )
     return [each.name for each in classes], Records(
         (path, label, None) for label, paths in enumerate(images) for path in paths

@@ -1,5 +1,9 @@
 """Errors a person can act on: each message is one sentence that says what was wrong, what was found, what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class GCPError(Exception):
     """Base of every error this project raises on purpose."""
@@ -79,3 +83,13 @@ class DomainError(SampleError, ValueError):
 
 class SweepFailedError(GCPError, RuntimeError):
     """A sweep some of whose jobs failed; the others have finished."""
+
+
+def first_line(error: BaseException) -> str:
+    """What ``error`` says in its first line; the name of its type if it says nothing."""
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def few(names: Sequence[object], most: int = 5) -> str:
+    """``names`` with commas between; of more than ``most`` the first ones and dots."""
+    return ", ".join(map(str, names[:most])) + (", ..." if len(names) > most else "")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from gcp.errors import NonFiniteError
+from gcp.errors import NonFiniteError, few
 from gcp.model import create_model
 from gcp.options import make_options
 from gcp.registry import Registry, resolve
@@ -197,7 +197,7 @@ class Classifier(pl.LightningModule):
         """The error with the place it happened at and its likely cause."""
         bad = (~images.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
         if bad:
-            cause = f"the images hold NaN or infinity (sample {', '.join(map(str, bad[:8]))}): mend the data"
+            cause = f"the images hold NaN or infinity (sample {few(bad, 8)}): mend the data"
         else:
             cause = "the images are finite, so training diverged: try a smaller optimizer.lr"
         where = f"{stage} batch {batch_idx}, epoch {shown(self.current_epoch)}, step {self.global_step}"

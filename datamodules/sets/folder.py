@@ -9,13 +9,13 @@ from datamodules.location import ANY, Layout
 from datamodules.options import FolderOptions
 from datamodules.parts import PART_OF, parts_of, refuse_hidden_parts
 from datamodules.trees import read_tree, subfolders
-from gcp.errors import DataError
+from gcp.errors import DataError, few
 
 
 def same_classes(expected: list[str], found: list[str], folder: Path) -> None:
     """Raise DataError unless both are the same."""
     if found != expected:
-        odd = ", ".join(sorted(set(expected) ^ set(found))[:5])
+        odd = few(sorted(set(expected) ^ set(found)))
         raise DataError(f"{folder} has other classes than the training images: {odd}; mend the folders")
 
 

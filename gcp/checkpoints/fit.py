@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from gcp.errors import CheckpointError
+from gcp.errors import CheckpointError, few
 
 # Parts of a network by the beginning of their keys.
 PARTS = {
@@ -45,7 +45,7 @@ class Mismatch:
         }
         found = {what: list(keys) for what, keys in lists.items()}
         return f"{self.part}: " + "; ".join(
-            f"{len(keys)} {what} ({_abridged(keys)})" for what, keys in found.items() if keys
+            f"{len(keys)} {what} ({few(keys, SHOWN)})" for what, keys in found.items() if keys
         )
 
 
@@ -136,7 +136,3 @@ _REASONS: dict[str, Callable[[Mismatch], str | None]] = {
     "channel reduction": _reduction,
     "classifier": _classifier,
 }
-
-
-def _abridged(keys: list[str]) -> str:
-    return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")

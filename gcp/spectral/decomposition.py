@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gcp.errors import DomainError, NonFiniteError
+from gcp.errors import DomainError, NonFiniteError, few
 from gcp.features import sample_list
 from gcp.operators import define_operator
 from gcp.rounding import mean_rounding, rounding_floor
@@ -157,8 +157,7 @@ def finite_samples(features: Tensor, zero: bool, what: str = "features of sample
     if zero:
         FAILURES.add(zeroed=len(samples))
         return features.masked_fill(bad[:, None, None], 0)
-    named = ", ".join(map(str, samples[:8])) + (", ..." if len(samples) > 8 else "")
-    raise NonFiniteError(f"NaN or infinity in the {what} {named} of {len(features)}", samples)
+    raise NonFiniteError(f"NaN or infinity in the {what} {few(samples, 8)} of {len(features)}", samples)
 
 
 def _factorise(features: Tensor, route: Route, eigh: Decompose, svd: Decompose) -> tuple[Tensor, Tensor, Tensor]:

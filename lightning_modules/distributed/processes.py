@@ -18,7 +18,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from gcp.errors import GCPError
+from gcp.errors import GCPError, first_line
 from lightning_modules.run.interruption import Interrupted
 from lightning_modules.run.spec import Run
 
@@ -59,7 +59,7 @@ def processes(trainer: pl.Trainer, run: Run, failed: Callable[[str], None]) -> I
         reason = watch.reason(wait=5.0)  # a process that is gone breaks the connection of the others
         if reason is None and isinstance(error, torch.distributed.DistNetworkError):
             where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-            reason = f"the processes cannot meet at {where}: {_first_line(error)}; set another MASTER_PORT"
+            reason = f"the processes cannot meet at {where}: {first_line(error)}; set another MASTER_PORT"
         if reason is None:
             raise
         raise ProcessError(reason) from error
@@ -112,10 +112,6 @@ def _start(trainer: pl.Trainer, run: Run) -> list[subprocess.Popen[str]]:
         other.stdin.flush()  # and stays open: its end tells the other that this process is gone
         others.append(other)
     return others
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
 
 
 def _leave(others: list[subprocess.Popen[str]]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gcp.errors import ExportError, MissingDependencyError
+from gcp.errors import ExportError, MissingDependencyError, first_line
 
 FILE = "model.onnx"
 EXTRA = "install the extra: pip install 'gcp-lightning[onnx]'"
@@ -57,7 +57,7 @@ def write(model: nn.Module, images: Tensor, path: Path) -> None:
             )
     except torch.onnx.errors.OnnxExporterError as error:
         operator = re.search(r"OpOverload\(op='([\w.]+)'", str(error))
-        reason = f"it has no operator for {operator.group(1)}" if operator else str(error).strip().split("\n")[0]
+        reason = f"it has no operator for {operator.group(1)}" if operator else first_line(error)
         raise ExportError(f"the network cannot be written as ONNX: {reason}; use export.format=torch") from error
 
 

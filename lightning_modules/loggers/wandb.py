@@ -12,7 +12,7 @@ import wandb
 from pytorch_lightning.loggers import WandbLogger
 from wandb.errors import CommError, UsageError
 
-from gcp.errors import OptionError
+from gcp.errors import OptionError, first_line
 from lightning_modules import metric_names as names
 from lightning_modules.epochs import CountedFromOne
 from lightning_modules.loggers.media import STEP
@@ -114,7 +114,7 @@ def _started_as_asked(options: WandbOptions, described: dict[str, Any]) -> Any:
             return wandb.init(mode="online", settings=patience, resume=resume, **arguments)
         except (CommError, UsageError, TimeoutError) as error:
             wandb.teardown()  # what init started keeps trying otherwise
-            mode, reason = "offline", f"the service did not take the run ({str(error).splitlines()[0]})"
+            mode, reason = "offline", f"the service did not take the run ({first_line(error)})"
     known: Any = mode  # one of wandb.init's words
     experiment = wandb.init(mode=known, settings=wandb.Settings(quiet=True), **arguments)
     if mode == "offline":

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from gcp.errors import DataError
+from gcp.errors import DataError, first_line
 from lightning_modules.metric_names import VAL_ACCURACY
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # plain values only, in C where PyYAML was built with it
@@ -147,7 +147,7 @@ def _text(file: Path) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return printable(str(error).strip().split("\n")[0]) or type(error).__name__
+    return printable(first_line(error))
 
 
 def _kind(value: object) -> str:

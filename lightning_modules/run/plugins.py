@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from gcp.errors import MissingDependencyError, OptionError
+from gcp.errors import MissingDependencyError, OptionError, first_line
 
 
 def import_plugins(names: Iterable[object]) -> None:
@@ -34,8 +34,8 @@ def import_plugins(names: Iterable[object]) -> None:
         except ImportError as error:
             raise MissingDependencyError(f"plugin '{name}' cannot be imported: {error}") from error
         except (Exception, SystemExit) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise OptionError(f"plugin '{name}' fails when imported ({type(error).__name__}: {reason})") from error
+            kind = type(error).__name__
+            raise OptionError(f"plugin '{name}' fails when imported ({kind}: {first_line(error)})") from error
         _check_place(name, module)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from gcp.errors import SweepFailedError
+from gcp.errors import SweepFailedError, first_line
 from lightning_modules.run.directory import TakenError
 from lightning_modules.run.find_checkpoint import to_resume
 from lightning_modules.run.lock import holder
@@ -113,7 +113,7 @@ def launch(jobs: list[Job], directory: Path, start: Callable[[list[list[str]]], 
         try:
             start([job.arguments for job in jobs])
         except Exception as error:  # of the launcher: a process that was killed, a queue that refuses
-            reason = str(error).split("\n")[0] or type(error).__name__
+            reason = first_line(error)
         else:
             reason = "the process of the job ended without a word"
         for job in jobs:

@@ -7,7 +7,7 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-from gcp.errors import GCPError
+from gcp.errors import GCPError, first_line
 
 _MEMORY = re.compile(
     r"can't allocate memory|not enough memory|out of memory|calculation overflowed|negative dimension|"
@@ -24,7 +24,7 @@ class UnexpectedError(GCPError):
 
 def explained(error: BaseException) -> str | None:
     """The sentence for an error whose reason is plain: too little memory, or what Lightning refuses; else none."""
-    first = str(error).strip().split("\n")[0]
+    first = first_line(error)
     if isinstance(error, MemoryError) or _MEMORY.search(first):
         return _memory(first)
     return first if type(error).__name__ == "MisconfigurationException" else None

@@ -111,14 +111,15 @@ def test_the_option_names_the_project_or_else_the_variable(monkeypatch, tmp_path
     assert found == expected
 
 
-def test_a_service_that_does_not_answer_leaves_an_offline_run(monkeypatch, tmp_path, capfd):
+@pytest.mark.parametrize("error", [CommError("Run initialization has timed out after 30.0 sec."), TimeoutError()])
+def test_a_service_that_does_not_answer_leaves_an_offline_run(monkeypatch, tmp_path, capfd, error):
     """With a key, but no service: the failure of ``wandb.init`` is simulated, since the real one takes 30 s."""
     start = wandb.init
 
     def init(**arguments: Any) -> Any:
         if arguments["mode"] == "online":
             assert arguments["settings"].init_timeout == 30
-            raise CommError("Run initialization has timed out after 30.0 sec.")
+            raise error
         return start(**arguments)
 
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)

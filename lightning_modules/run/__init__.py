@@ -1,0 +1,1 @@
+"""A run from outside its training: its directory, lock and summary, the checkpoint it starts from, jobs of a sweep."""
