@@ -50,25 +50,22 @@ class Spectrum:
 
     @property
     def larger(self) -> Tensor:
-        """The one of lam_i, lam_j with the larger magnitude, (..., n, n); of a and -a, the positive one."""
-        rows, columns = self.rows, self.columns
+        """The one of lam_i, lam_j that is larger in magnitude, (..., n, n); of a and -a, the one that stands first."""
         if self.function.nonnegative:
-            return torch.maximum(rows, columns)
-        return torch.where(self._rows_larger, rows, columns)
+            return torch.maximum(self.rows, self.columns)
+        return torch.where(self._row_first, self.rows, self.columns)
 
     @property
     def smaller(self) -> Tensor:
         """The other one of the pair, (..., n, n)."""
-        rows, columns = self.rows, self.columns
         if self.function.nonnegative:
-            return torch.minimum(rows, columns)
-        return torch.where(self._rows_larger, columns, rows)
+            return torch.minimum(self.rows, self.columns)
+        return torch.where(self._row_first, self.columns, self.rows)
 
     @property
-    def _rows_larger(self) -> Tensor:
-        # |lam_i| > |lam_j|, and of a and -a the positive one: a choice that does not depend on the pair's order.
-        rows, columns = self.rows, self.columns
-        return torch.where(rows.abs() == columns.abs(), rows > columns, rows.abs() > columns.abs())
+    def _row_first(self) -> Tensor:
+        n = self.eigenvalues.shape[-1]
+        return torch.ones(n, n, dtype=torch.bool, device=self.eigenvalues.device).triu()
 
     @property
     def gap(self) -> Tensor:

@@ -120,9 +120,10 @@ class MatrixGradient(ReverseMode):
 def eigenpairs(matrix: Tensor, function: SpectralMap, eps: float, unit: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Eigenvalues (B, n), descending in magnitude, and eigenvectors (B, n, n) of symmetric matrices (B, n, n).
 
-    Where f or its slope is infinite at 0, or f lives on lam >= 0, null eigenvalues are exactly 0: those of either sign
-    that storing and computing the matrix in its own dtype explains. A negative one beyond that floor, but within what
-    long sums leave, shows how much they left: positive ones of that size are null, too.
+    Of a and -a the positive one stands first. Where f or its slope is infinite at 0, or f lives on lam >= 0, null
+    eigenvalues are exactly 0: those of either sign that storing and computing the matrix in its own dtype explains. A
+    negative one beyond that floor, but within what long sums leave, shows how much they left: positive ones of that
+    size are null, too.
 
     Args:
         matrix: (B, n, n), symmetric, in the dtype to decompose in.
@@ -134,10 +135,8 @@ def eigenpairs(matrix: Tensor, function: SpectralMap, eps: float, unit: Tensor |
         DomainError: a negative eigenvalue, or a null one where the function is infinite; names the matrices.
         DecompositionError: a matrix that cannot be decomposed in any way.
     """
-    eigenvalues, vectors = lapack.eigh(matrix)
-    if function.nonnegative:
-        eigenvalues, vectors = eigenvalues.flip(-1), vectors.flip(-1)
-    else:
+    eigenvalues, vectors = (part.flip(-1) for part in lapack.eigh(matrix))
+    if not function.nonnegative:
         order = eigenvalues.abs().argsort(dim=-1, descending=True, stable=True)
         eigenvalues = eigenvalues.gather(-1, order)
         vectors = vectors.gather(-1, order.unsqueeze(-2).expand_as(vectors))

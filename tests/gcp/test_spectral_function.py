@@ -232,6 +232,18 @@ def test_topn_counts_dropped_eigenvalues_as_null():
     torch.testing.assert_close(Z.diagonal(), torch.tensor([np.exp(-4.0), 1.0, 1.0], dtype=torch.float64))
 
 
+@pytest.mark.parametrize("diagonal", [[2.0, -2.0], [-2.0, 2.0]])
+def test_topn_keeps_one_of_two_opposite_eigenvalues(diagonal):
+    """In value and gradient the same one, the positive one."""
+    P = torch.diag(torch.tensor(diagonal, dtype=torch.float64)).requires_grad_()
+    Z = gcp.spectral_function(P, "exp_neg", "topn", n=1)
+    expected = torch.tensor([np.exp(-2) if value > 0 else 1.0 for value in diagonal], dtype=torch.float64)
+    torch.testing.assert_close(Z, expected.diag())
+    Z[0, 1].backward()
+    assert P.grad is not None
+    assert P.grad[0, 1].item() == pytest.approx((np.exp(-2) - 1) / 2 / 2)  # f[2, 0]/2
+
+
 @pytest.mark.parametrize("positions", [3, 12], ids=["gram", "dense"])
 def test_relative_eps_of_topn_is_differentiated_where_it_acts(positions):
     # With one eigenvalue kept, Z's trace is f(lam + s) + (C - 1) f(s): smooth, so the gradient must be exact.
