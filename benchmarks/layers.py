@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,6 @@ from typing import Any
 import torch
 from rich.progress import Progress
 from torch import Tensor, nn
-
-if not __package__:
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.baselines.classical import ClassicalPooling
 from benchmarks.baselines.isqrt import ISqrtPooling
@@ -102,7 +98,8 @@ class Pass:
         """Bytes kept for the backward."""
 
         def forward() -> Tensor:
-            return self.layer(self.features)
+            output: Tensor = self.layer(self.features)
+            return output
 
         return saved_bytes(forward, [self.features, *self.layer.parameters(), *self.layer.buffers()])
 

@@ -44,8 +44,12 @@ def pipelines(files: list[Path], name: str) -> dict[str, Load]:
     for backend in BACKENDS:
         source = FileSource([Record(file, 0) for file in files], backend)
         images = AugmentedImages(source, create_transform(name, "train"))
-        ways[f"this project, {backend}"] = lambda position, images=images: images[EpochPosition(position, 0)][0]
+        ways[f"this project, {backend}"] = _first_epoch(images)
     return ways
+
+
+def _first_epoch(images: AugmentedImages) -> Load:
+    return lambda position: images[EpochPosition(position, 0)][0]
 
 
 def _classical(files: list[Path], name: str) -> Load:

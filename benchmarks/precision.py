@@ -1,11 +1,12 @@
 """Gradient error of each precision against a float64 oracle; writes benchmarks/precision.md.
 
-python benchmarks/precision.py
+python -m benchmarks.precision
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ PAGE = """# Precision of the gradient
 Relative error |g - g*|/|g*| (Frobenius norm) of dℓ/dx for float32 feature maps of {channels} channels whose covariance
 has eigenvalues spread evenly, on a logarithmic scale, over 4, 5 and 6 decades; dℓ/dy is noise. The oracle g* is
 `lyapunov` in float64 on the dense path, which agrees with a 50-digit evaluation of the same formula to 1e-12
-(`tests/gcp/test_precision.py`). Made by `python benchmarks/precision.py`.
+(`tests/gcp/test_precision.py`). Made by `python -m benchmarks.precision`.
 
 {table}
 
@@ -46,16 +47,18 @@ def features(channels: int, size: int, decades: float, seed: int = 0) -> Tensor:
     rows = torch.randn(positions, rank, generator=generator, dtype=torch.float64)
     V = torch.linalg.qr(rows - rows.mean(0))[0]
     roots = torch.logspace(0, -decades / 2, rank, dtype=torch.float64)
-    return ((U * roots) @ V.T * positions**0.5).reshape(1, channels, size, size).float()
+    matrix: Tensor = (U * roots) @ V.T * positions**0.5
+    return matrix.reshape(1, channels, size, size).float()
 
 
-def gradient(x: Tensor, name: str, **options: object) -> Tensor:
+def gradient(x: Tensor, name: str, **options: Any) -> Tensor:
     """dℓ/dx in float64 for a dℓ/dy of noise."""
     x = x.detach().clone().requires_grad_()
     y = create_pooling(name, in_channels=x.shape[1], **options)(x)
     noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     (grad,) = torch.autograd.grad(y, x, noise.to(y.dtype))
-    return grad.double()
+    double: Tensor = grad.double()
+    return double
 
 
 def error(x: Tensor, name: str, precision: str) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+LineStyle = Literal["-", "--", ":"]
 
 TIMES_FASTER = {"256x7x7": (30, 60), "256x13x13": (9, 15), "256x14x14": (7, 12), "256x28x28": (4.5, 7)}
 """Shape to the least ratio to the transcription: any method, newton. On the CPU, batch 8 (4 at 28x28), 32 no worse."""
@@ -45,8 +48,8 @@ def targets(case: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
                 limit = limits[method == "newton"]
                 at_least(f"transcription, {limit}x or more", limit, f"classical {method}")
                 most = classical["total_s"] / rows["floor"]["total_s"]
-                *head, measured, met = found.pop()
-                found.append((*head, f"{measured}; the floor: {most:.3g}x", met))
+                what, layer, measured, met = found.pop()
+                found.append((what, layer, f"{measured}; the floor: {most:.3g}x", met))
             if _gram(shape):
                 at_least("iSQRT-COV float64, 4x or more", 4, "iSQRT-COV float64")
                 at_least("iSQRT-COV float32, 1x or more", 1, "iSQRT-COV float32")
@@ -137,14 +140,14 @@ def figure(report: dict[str, Any]) -> Figure:
     return picture
 
 
-REFERENCES: dict[str, str] = {"floor": "-", "iSQRT-COV float32": "--", "iSQRT-COV float64": ":"}
+REFERENCES: dict[str, LineStyle] = {"floor": "-", "iSQRT-COV float32": "--", "iSQRT-COV float64": ":"}
 """Lines across a panel: what no method has a part in."""
 
 
 def _legend() -> list[Any]:
     from matplotlib.lines import Line2D
 
-    filled = {"color": "0.3", "marker": "o", "markersize": 8, "linestyle": "none"}
+    filled: dict[str, Any] = {"color": "0.3", "marker": "o", "markersize": 8, "linestyle": "none"}
     return [
         Line2D([], [], **filled, label="this library"),
         Line2D([], [], **filled, fillstyle="none", markeredgewidth=1.5, label="transcription"),
@@ -170,6 +173,6 @@ def _row(name: str, row: dict[str, Any], rows: dict[str, Any]) -> tuple[str, ...
     return (name, *times, faster, over, *sizes, *errors, str(row["runs"]))
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     """The lines of a Markdown table, with an empty one at the end."""
     return ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows)] + [""]

@@ -104,23 +104,27 @@ def run(case: Case) -> dict[str, Any]:
     data = create_datamodule(case.dataset, seed=case.seed, **options)
     data.setup()
     precision = {"precision": case.precision} if first in SVD else {}
-    chosen = {"backbone": {"name": "tiny"}, "method": {"name": first, **precision}}
-    fixed = {"optimizer": {"name": "sgd", "lr": LR}, "schedule": {"name": "constant"}}
-    module = Classifier(num_classes=data.num_classes, **chosen, **fixed)
+    module = Classifier(
+        backbone={"name": "tiny"},
+        method={"name": first, **precision},
+        num_classes=data.num_classes,
+        optimizer={"name": "sgd", "lr": LR},
+        schedule={"name": "constant"},
+    )
     lr, epochs = float(changes.get("lr", LR)), int(changes.get("epochs", EPOCHS))
     optimizer = torch.optim.SGD(module.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4)
     milestones = [each for each in MILESTONES if each < epochs] or [epochs - 1]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, 0.1)
     loss = nn.CrossEntropyLoss()
-    start, losses = process_time(), []
+    start = process_time()
     try:
         for epoch in range(epochs):
             if second and epoch == max(milestones):
                 set_method(module, {"name": second})
-            loader = data.train_dataloader()
+            loader: Any = data.train_dataloader()
             loader.sampler.set_epoch(epoch)
             module.train()
-            losses = []
+            losses: list[float] = []
             for images, labels in loader:
                 value = loss(module(images), labels)
                 if not torch.isfinite(value):
@@ -286,10 +290,9 @@ def figure(rows: list[Row]) -> Figure:
     picture = Figure(figsize=(6 * columns, 3.4 * lines), layout="constrained")
     panels = picture.subplots(lines, columns, squeeze=False).ravel()
     styles = method_styles(METHODS)
-    for axes, (name, group) in itertools.zip_longest(panels, groups, fillvalue=(None, None)):
-        if name is None:
-            axes.set_visible(False)
-            continue
+    for axes in panels[len(groups) :]:
+        axes.set_visible(False)
+    for axes, (name, group) in zip(panels, groups, strict=False):
         ranked = sorted(group, key=lambda row: METHODS.index(row.method))
         accuracies(axes, ranked, [row.name for row in ranked], [styles[row.method] for row in ranked])
         axes.set_title(name, loc="left", fontsize=11)

@@ -46,6 +46,7 @@ def by_power_iteration(rotated: Tensor, eigenvalues: Tensor, covariance: Tensor 
     A product with the covariance per iteration, in the eigenbasis; the mask deflates. An eigenvector's component along
     an earlier one (above the diagonal) comes from the deflation, one iteration short of that along a later one.
     """
+    assert covariance is not None
     later = rotated.tril(-1)
     change = later - rotated.triu(1).mT
     scale = eigenvalues.diag_embed()
@@ -143,7 +144,8 @@ class LyapunovRoot(torch.autograd.Function):
         U, root = ctx.saved_tensors
         total = root.unsqueeze(-1) + root.unsqueeze(-2)
         inverse = torch.where(total == 0, 0, 1 / total)
-        return U.bmm(inverse * U.mT.bmm((grad + grad.mT) / 2).bmm(U)).bmm(U.mT)
+        grad_P: Tensor = U.bmm(inverse * U.mT.bmm((grad + grad.mT) / 2).bmm(U)).bmm(U.mT)
+        return grad_P
 
 
 def _through_eigenvectors(
@@ -151,7 +153,8 @@ def _through_eigenvectors(
 ) -> Callable[[Tensor], Tensor]:
     def square_root(covariance: Tensor) -> Tensor:
         kept = None if fraction is None else max(1, round(fraction * covariance.shape[-1]))
-        return SquareRoot.apply(*Decomposition.apply(covariance, gradient, kept, iterative))
+        root: Tensor = SquareRoot.apply(*Decomposition.apply(covariance, gradient, kept, iterative))
+        return root
 
     return square_root
 
@@ -179,4 +182,5 @@ class ClassicalPooling(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Covariance, square root, triangle."""
         covariance = ClassicalCovariance.apply(features.flatten(2).to(torch.float64))
-        return ClassicalTriangle.apply(self.square_root(covariance)).to(features.dtype)
+        vector: Tensor = ClassicalTriangle.apply(self.square_root(covariance)).to(features.dtype)
+        return vector

@@ -43,4 +43,5 @@ class ISqrtPooling(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Covariance, square root, triangle."""
         covariance = ClassicalCovariance.apply(features.flatten(2).to(self.dtype))
-        return ClassicalTriangle.apply(NewtonSchulzRoot.apply(covariance, self.steps)).to(features.dtype)
+        vector: Tensor = ClassicalTriangle.apply(NewtonSchulzRoot.apply(covariance, self.steps)).to(features.dtype)
+        return vector

@@ -14,13 +14,15 @@ from benchmarks.baselines.triangle import ClassicalTriangle
 def by_eigh(covariance: Tensor) -> Tensor:
     """U diag(sqrt lam) U^T through `torch.linalg.eigh`; rounding below zero is cut off."""
     eigenvalues, U = torch.linalg.eigh(covariance)
-    return (U * eigenvalues.clamp(min=0).sqrt().unsqueeze(-2)) @ U.mT
+    root: Tensor = (U * eigenvalues.clamp(min=0).sqrt().unsqueeze(-2)) @ U.mT
+    return root
 
 
 def by_svd(covariance: Tensor) -> Tensor:
     """U diag(sqrt lam) V^T through `torch.linalg.svd`."""
     U, eigenvalues, Vh = torch.linalg.svd(covariance)
-    return (U * eigenvalues.sqrt().unsqueeze(-2)) @ Vh
+    root: Tensor = (U * eigenvalues.sqrt().unsqueeze(-2)) @ Vh
+    return root
 
 
 class AutogradPooling(nn.Module):
@@ -33,4 +35,5 @@ class AutogradPooling(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Covariance, square root, triangle."""
         covariance = ClassicalCovariance.apply(features.flatten(2).to(torch.float64))
-        return ClassicalTriangle.apply(self.square_root(covariance)).to(features.dtype)
+        vector: Tensor = ClassicalTriangle.apply(self.square_root(covariance)).to(features.dtype)
+        return vector
