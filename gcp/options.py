@@ -91,10 +91,10 @@ def range_of(field: dataclasses.Field[Any]) -> str:
     return " and ".join(f"{words} {bounds[key]}" for key, (words, _) in BOUNDS.items() if bounds.get(key) is not None)
 
 
-def check_options(options: object) -> None:
-    """Raise OptionTypeError unless ``options`` is an option class."""
-    if not (isinstance(options, type) and issubclass(options, Options) and dataclasses.is_dataclass(options)):
-        raise OptionTypeError(f"options must be a subclass of gcp.options.Options, got {options!r}")
+def check_options(options: object, base: type[Options] = Options) -> None:
+    """Raise OptionTypeError unless ``options`` is an option class, derived from ``base``."""
+    if not (isinstance(options, type) and issubclass(options, base)):
+        raise OptionTypeError(f"options must be a subclass of {base.__module__}.{base.__qualname__}, got {options!r}")
 
 
 def check_type(name: str, value: Any, hint: Any) -> None:
@@ -112,8 +112,8 @@ def _check(field: dataclasses.Field[Any], value: Any, hint: Any) -> None:
     range_ = field.metadata
     choices = range_.get("choices")
     if choices is not None and value not in choices:
-        hint = nearest(str(value), map(str, choices))
-        raise OptionError(f"{field.name} must be one of {', '.join(map(str, choices))}, got {value!r}{hint}")
+        close = nearest(str(value), map(str, choices))
+        raise OptionError(f"{field.name} must be one of {', '.join(map(str, choices))}, got {value!r}{close}")
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, int) and range_.get("maximum") is None and abs(item) > LARGEST_INTEGER:
             raise OptionError(f"{field.name} must be at most {LARGEST_INTEGER}, got {item}")

@@ -20,7 +20,8 @@ class MethodInfo:
 
     Attributes:
         name: the key users write.
-        options: dataclass of the constructor arguments.
+        options: dataclass of the constructor arguments; a `SpectralOptions` beside a kernel, a `RootOptions` beside an
+            approximant.
         layer: the ``nn.Module`` class, called ``layer(in_channels, info, options)``; or "module:attribute".
         summary: one line for ``--help``.
         source: the paper.
@@ -75,7 +76,9 @@ def register_method(
     check_target("layer", layer)
     for part, target in (("kernel", kernel), ("keep", keep), ("approximant", approximant)):
         check_target(part, target, optional=True)
-    check_options(options)
+    check_options(options, Options if kernel is None else SpectralOptions)
+    if approximant is not None:
+        check_options(options, RootOptions)
     info = MethodInfo(
         name, options, layer, summary, source, kernel, keep, approximant, reduced_channels, functions, exact
     )
@@ -91,6 +94,7 @@ def list_methods() -> list[str]:
     return METHODS.names()
 
 
+SPECTRAL = Names(METHODS, lambda info: info.kernel is not None)
 # The methods whose kernel is a gradient of any function: registered ones, a plugin's among them.
 KERNELS = Names(METHODS, lambda info: info.kernel is not None and info.keep is None and info.functions is None)
 KERNEL_HELP = "the spectral method, with its own defaults, whose kernel is the gradient"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -59,20 +58,20 @@ def matrix_root(matrix: Tensor, method: str = "mpa", *, inverse: bool = False, *
             [0., 1.]])
     """
     check_matrix(matrix)
-    built = dataclasses.replace(root_method(method, inverse, options), roundoff=torch.finfo(matrix.dtype).eps)
+    built = _root(method, options, inverse, torch.finfo(matrix.dtype).eps)
     if matrix.is_meta or not matrix.numel():  # a shape and a history, which is all there is to know
         return symmetric(matrix)
     root: Tensor = MatrixRoot.apply(working(matrix), built)
     return root.to(matrix.dtype)
 
 
-def root_method(name: str, inverse: bool, options: dict[str, Any]) -> Root:
-    """The approximant of that name with its options. Raises UnknownNameError, OptionError."""
+def _root(name: str, options: dict[str, Any], inverse: bool, roundoff: float) -> Root:
     info = METHODS.get(name)
-    built = make_options(info.options, options, f"method '{name}'")
-    if name not in APPROXIMANTS or not isinstance(built, RootOptions):
+    if info.approximant is None:
         raise OptionError(f"'{name}' is no approximant of matrix roots; those are {', '.join(APPROXIMANTS)}")
-    return Root(resolve(info.approximant), built, inverse)
+    built = make_options(info.options, options, f"method '{name}'")
+    assert isinstance(built, RootOptions)
+    return Root(resolve(info.approximant), built, inverse, roundoff)
 
 
 class MatrixRoot(ReverseMode):

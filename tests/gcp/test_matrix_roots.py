@@ -270,7 +270,7 @@ def test_mistakes() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'mpa'"):
         gcp.matrix_root(torch.eye(3), "mpaa")
     with pytest.raises(OptionError, match="'pade' is no approximant of matrix roots; those are mpa, mtp"):
-        gcp.matrix_root(torch.eye(3), "pade")
+        gcp.matrix_root(torch.eye(3), "pade", degree=5)  # not: 'pade' has no option 'degree'
     with pytest.raises(OptionError, match="degree must be at least 1"):
         gcp.matrix_root(torch.eye(3), degree=0)
     A = torch.eye(3).requires_grad_()

@@ -12,6 +12,7 @@ from torch import nn
 import gcp
 from gcp.errors import DtypeError, GCPError, OptionTypeError
 from gcp.methods import list_methods
+from gcp.options import Options
 
 ARRAY = np.eye(4, dtype=np.float32)
 INTEGERS = torch.ones(4, 4, dtype=torch.int64)
@@ -151,6 +152,14 @@ def test_wrong_types_are_refused_by_an_error_of_ours(name: str) -> None:
             call()
         assert isinstance(caught.value, (TypeError, ValueError, LookupError, RuntimeError))
         assert "\n" not in str(caught.value)
+
+
+def test_options_of_a_kernel_are_those_of_kernels() -> None:
+    """Of an approximant likewise; found when it is registered, not when a layer is built."""
+    for part, base in (("kernel", "SpectralOptions"), ("approximant", "RootOptions")):
+        with pytest.raises(OptionTypeError, match=rf"options must be a subclass of gcp\..*\.{base}, got .*Options"):
+            gcp.register_method("mine", **{part: "mine:part"}, options=Options)
+    assert "mine" not in list_methods()
 
 
 def test_the_error_says_what_is_wrong() -> None:
