@@ -25,18 +25,13 @@ from benchmarks.floor import Floor
 from benchmarks.measure import Step, interleaved, peak_bytes, saved_bytes
 from benchmarks.oracle import exact, relative_error
 from benchmarks.report import markdown, plot
-from gcp.methods import METHODS
+from gcp.methods import SPECTRAL
 from gcp.pooling.factory import create_pooling
 
 SHAPES = ("256x7x7", "256x13x13", "256x14x14", "256x28x28", "2048x14x14")
 BATCHES = (1, 4, 8, 32)
 ROOTS = ("isqrt", "mpa", "mtp")  # this library's square roots by matrix products
 HERE = Path(__file__).resolve().parent
-
-
-def spectral_methods() -> list[str]:
-    """Names of the methods with a kernel."""
-    return [name for name in METHODS.names() if METHODS.get(name).kernel is not None]
 
 
 def feature_map(batch: int, channels: int, height: int, width: int, device: torch.device) -> Tensor:
@@ -131,7 +126,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks.layers", description=__doc__.splitlines()[0])
     parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="CxHxW[@B]", help="with a batch of its own")
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, help="2048 channels: 1 only")
-    parser.add_argument("--methods", nargs="+", default=spectral_methods(), choices=spectral_methods())
+    parser.add_argument("--methods", nargs="+", default=list(SPECTRAL), choices=list(SPECTRAL))
     parser.add_argument("--precision", default="mixed", choices=("mixed", "float64", "float32"))
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--budget", type=float, default=60.0, help="seconds per layer and case; slower ones run fewer")

@@ -8,7 +8,7 @@ from torch import Tensor
 from gcp.autograd import without_autocast
 from gcp.errors import OptionError
 from gcp.features import flat_features
-from gcp.methods import METHODS, MethodInfo, SpectralOptions
+from gcp.methods import METHODS, SPECTRAL, MethodInfo, SpectralOptions
 from gcp.options import make_options
 from gcp.registry import resolve
 from gcp.scaling import in_safe_units
@@ -36,8 +36,7 @@ def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None,
     """
     info = name if isinstance(name, MethodInfo) else METHODS.get(name)
     if info.kernel is None:
-        spectral = [other for other in METHODS.names() if METHODS.get(other).kernel is not None]
-        raise OptionError(f"'{info.name}' is no spectral method; the spectral methods are {', '.join(spectral)}")
+        raise OptionError(f"'{info.name}' is no spectral method; the spectral methods are {', '.join(SPECTRAL)}")
     if "vectorisation" in options:
         raise OptionError("vectorisation is an option of pooling layers; a spectral function returns matrices")
     built = make_options(info.options, options, f"method '{info.name}'")
@@ -87,9 +86,8 @@ def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
         return Z
 
     seen: list[Tensor] = []
-    working = torch.float32 if method.options.precision == "float32" else torch.float64
-    squares_fit = torch.finfo(flat.dtype).max < torch.finfo(working).max
-    Z = root(flat) if squares_fit else in_safe_units(root, flat, 2 * degree, working)
+    squares_fit = torch.finfo(flat.dtype).max < torch.finfo(method.working).max
+    Z = root(flat) if squares_fit else in_safe_units(root, flat, 2 * degree, method.working)
     if isinstance(degree, Tensor) or abs(degree) != 0.5:  # otherwise Z is in range if the features, or eps, are
         require_in_range(Z, seen[0], method.function.name)
     return Z

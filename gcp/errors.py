@@ -50,7 +50,7 @@ class DataError(GCPError, RuntimeError):
 
 
 class DerivativeError(GCPError, NotImplementedError):
-    """A derivative that a layer does not have: a second one outside lyapunov, or forward mode."""
+    """A derivative that a layer or function does not have: a second one, of most, or one in forward mode."""
 
 
 class SampleError(GCPError, ArithmeticError):

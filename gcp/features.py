@@ -86,13 +86,22 @@ def sample_list(mask: Tensor) -> tuple[int, ...]:
     return tuple(mask.nonzero().flatten().tolist())
 
 
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """What values of ``dtype`` are computed with: half precision has too few digits for sums of products.
+
+    >>> at_least_float32(torch.bfloat16), at_least_float32(torch.float64)
+    (torch.float32, torch.float64)
+    """
+    return torch.promote_types(dtype, torch.float32)
+
+
 def working(flat: Tensor) -> Tensor:
     """``flat`` in its own dtype, float32 at least.
 
     >>> working(torch.rand(2, 8, 25).half()).dtype
     torch.float32
     """
-    return flat.to(torch.promote_types(flat.dtype, torch.float32))
+    return flat.to(at_least_float32(flat.dtype))
 
 
 def centred(flat: Tensor) -> Tensor:

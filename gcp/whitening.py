@@ -11,15 +11,10 @@ from torch import Tensor, nn
 from gcp.autograd import without_autocast
 from gcp.covariance import covariance_root
 from gcp.errors import OptionError, ShapeError
-from gcp.features import check_floating
+from gcp.features import at_least_float32, check_floating, working
 from gcp.functions import matrix_function, prepare
 from gcp.options import check_type
 from gcp.spectral.maps import InverseSquareRoot
-
-
-def statistics_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What statistics of values of ``dtype`` are computed and kept in: float32 at least."""
-    return torch.promote_types(dtype, torch.float32)
 
 
 def without_rounding(covariance: Tensor, dtype: torch.dtype) -> Tensor:
@@ -110,7 +105,7 @@ class Whitening(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_features)) if affine else None
         self.bias = nn.Parameter(torch.empty(num_features)) if affine else None
         size = num_features // groups
-        dtype = statistics_dtype(torch.get_default_dtype())
+        dtype = at_least_float32(torch.get_default_dtype())
         mean, covariance = torch.empty(num_features, dtype=dtype), torch.empty(groups, size, size, dtype=dtype)
         self.register_buffer("running_mean", mean if track_running_stats else None)
         self.register_buffer("running_covariance", covariance if track_running_stats else None)
@@ -139,8 +134,8 @@ class Whitening(nn.Module):
         before = dict(self.named_buffers(recurse=False))
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         for name, buffer in list(self.named_buffers(recurse=False)):
-            if buffer.is_floating_point() and buffer.dtype != statistics_dtype(buffer.dtype):
-                setattr(self, name, before[name].to(buffer.device, statistics_dtype(buffer.dtype)))
+            if buffer.is_floating_point() and buffer.dtype != at_least_float32(buffer.dtype):
+                setattr(self, name, before[name].to(buffer.device, at_least_float32(buffer.dtype)))
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
@@ -148,7 +143,7 @@ class Whitening(nn.Module):
         for name in ("running_mean", "running_covariance"):
             stored = state_dict.get(prefix + name)
             if isinstance(stored, Tensor) and stored.is_floating_point():
-                wide = stored.to(statistics_dtype(stored.dtype))
+                wide = working(stored)
                 if stored.dtype != wide.dtype:
                     rounded = name == "running_covariance" and not stored.is_meta and bool(stored.isfinite().all())
                     state_dict[prefix + name] = without_rounding(wide, stored.dtype) if rounded else wide
@@ -173,14 +168,14 @@ class Whitening(nn.Module):
             )
         with without_autocast(features):
             # Half precision would spoil the product with an inverse root as large as 1/sqrt(eps).
-            working = features.to(statistics_dtype(features.dtype))
+            values = working(features)
             usable = None
             if self.prepared.options.nonfinite == "zero":
-                usable = working.isfinite().flatten(1).all(1).view(-1, *(1,) * (features.dim() - 1))
-                working = torch.where(usable, working, 0)
-            channels_first = working.movedim(1, 0)
+                usable = values.isfinite().flatten(1).all(1).view(-1, *(1,) * (features.dim() - 1))
+                values = torch.where(usable, values, 0)
+            channels_first = values.movedim(1, 0)
             samples = channels_first.reshape(self.groups, self.num_features // self.groups, -1)
-            present = None if usable is None else usable.expand_as(working[:, :1]).reshape(-1)
+            present = None if usable is None else usable.expand_as(values[:, :1]).reshape(-1)
             whitened = self._whiten(samples, present).reshape(channels_first.shape).movedim(0, 1)
             if self.weight is not None and self.bias is not None:
                 per_channel = (-1,) + (1,) * (features.dim() - 2)

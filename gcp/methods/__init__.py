@@ -8,6 +8,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from gcp.methods.table import METHODS as METHODS
+from gcp.methods.table import SPECTRAL as SPECTRAL
 from gcp.methods.table import KernelOptions as KernelOptions
 from gcp.methods.table import MethodInfo as MethodInfo
 from gcp.methods.table import RootOptions as RootOptions

@@ -6,14 +6,14 @@ from gcp.methods.table import register_method
 from gcp.options import option
 from gcp.spectral.spectral_options import CovarianceOptions
 
+EPS_HELP = "m/sqrt(|m| + eps) stands for the signed square root; in units of a channel's mean energy"
+
 
 @dataclass(frozen=True)
 class BilinearOptions(CovarianceOptions):
     """Options of `bilinear`."""
 
-    eps: float = option(
-        1e-8, "m/sqrt(|m| + eps) stands for the signed square root; in units of a channel's mean energy", above=0
-    )
+    eps: float = option(1e-8, EPS_HELP, above=0)
 
 
 register_method(

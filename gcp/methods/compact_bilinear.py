@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gcp.methods.bilinear import EPS_HELP
 from gcp.methods.table import register_method
 from gcp.options import LARGEST_SEED, Options, option
 
@@ -12,9 +13,7 @@ class CompactBilinearOptions(Options):
 
     dimension: int = option(8192, "length of the sketch", minimum=1)
     seed: int = option(0, "seed of the hash functions, which are part of the state", minimum=0, maximum=LARGEST_SEED)
-    eps: float = option(
-        1e-8, "m/sqrt(|m| + eps) stands for the signed square root; in units of a channel's mean energy", above=0
-    )
+    eps: float = option(1e-8, EPS_HELP, above=0)
 
 
 register_method(

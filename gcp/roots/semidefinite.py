@@ -8,6 +8,7 @@ from torch import Tensor
 from gcp.errors import DomainError
 from gcp.features import eye_like, sample_list, symmetric
 from gcp.operators import define_operator
+from gcp.scaling import largest_entry
 
 
 def require_semidefinite(matrix: Tensor, eps: float) -> Tensor:
@@ -30,7 +31,7 @@ def _operator(matrix: Tensor, eps: float) -> Tensor:
     size = matrix.shape[-1]
     batch = matrix.reshape(-1, size, size).double()
     batch = batch.masked_fill(~batch.isfinite().flatten(1).all(1)[:, None, None], 0)
-    largest = batch.abs().amax((-2, -1), keepdim=True)
+    largest = largest_entry(batch)
     unit = torch.where(largest > 0, largest, 1)
     scaled = symmetric(batch / unit)
     # What rounding may do: as for decompositions, and what the factorisation itself adds.

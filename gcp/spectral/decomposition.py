@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from gcp.errors import DomainError, NonFiniteError, few
-from gcp.features import sample_list
+from gcp.features import at_least_float32, sample_list
 from gcp.operators import define_operator
 from gcp.rounding import mean_rounding, rounding_floor
+from gcp.scaling import largest_entry
 from gcp.spectral import lapack
 from gcp.spectral.lapack import FAILURES
 from gcp.spectral.spectral_options import SpectralOptions
@@ -66,7 +67,7 @@ def choose_route(precision: str, path: str, dtype: torch.dtype, channels: int, p
         return Route("svd", torch.float32, torch.float32)
     if path == "auto":
         path = "gram" if positions < channels else "dense"
-    products = torch.promote_types(dtype, torch.float32) if precision == "mixed" else torch.float64
+    products = at_least_float32(dtype) if precision == "mixed" else torch.float64
     return Route(path, torch.float64, products)
 
 
@@ -106,7 +107,7 @@ def _check_squares(features: Tensor, working: torch.dtype) -> None:
     """Raise DomainError where ``working`` cannot hold the eigenvalues of features (B, C, N), which are squares."""
     limits = torch.finfo(working)
     least, most = limits.tiny**0.5 / limits.eps, (limits.max / features[0].numel()) ** 0.5 / 4
-    size = torch.linalg.vector_norm(features, torch.inf, dim=(-2, -1))
+    size = largest_entry(features).flatten()
     outside = (size != 0) & ((size < least) | (size > most))
     if outside.any():
         samples = sample_list(outside)

@@ -91,7 +91,7 @@ def eigh(matrix: Tensor) -> Parts:
         DecompositionError: a matrix that cannot be decomposed even rescaled, on the CPU and with jitter; names it.
     """
     values, vectors = matrix.new_empty(matrix.shape[:-1]), torch.empty_like(matrix).mT  # columns together, as LAPACK's
-    return _spread(plain_eigh, 0, matrix, (values, vectors))
+    return _spread(plain_eigh, matrix, (values, vectors))
 
 
 def svd(matrix: Tensor) -> Parts:
@@ -103,7 +103,7 @@ def svd(matrix: Tensor) -> Parts:
     batch, rows, columns = matrix.shape
     rank = min(rows, columns)
     shapes = ((batch, rank), (batch, rows, rank), (batch, rank, columns))
-    return _spread(plain_svd, 0, matrix, tuple(matrix.new_empty(shape) for shape in shapes))
+    return _spread(plain_svd, matrix, tuple(matrix.new_empty(shape) for shape in shapes))
 
 
 def plain_eigh(matrix: Tensor) -> Parts:
@@ -118,14 +118,14 @@ def plain_svd(matrix: Tensor) -> Parts:
     return values, U, Vh
 
 
-def _spread(decompose: Callable[[Tensor], Parts], values: int, batch: Tensor, out: Parts) -> Parts:
-    """``decompose(batch)``, into ``out`` on a CPU, whose cores share it; ``values``: the position of the values."""
+def _spread(decompose: Callable[[Tensor], Parts], batch: Tensor, out: Parts) -> Parts:
+    """``decompose(batch)``, into ``out`` on a CPU, whose cores share it."""
     if batch.device.type != "cpu" or not batch.numel():
-        return _persist(decompose, values, batch)
+        return _persist(decompose, batch)
 
     def share(start: int, stop: int) -> None:
         try:
-            parts = _persist(decompose, values, batch[start:stop])
+            parts = _persist(decompose, batch[start:stop])
         except DecompositionError as error:
             raise not_converged(start + error.samples[0], len(batch)) from None
         for part, target in zip(parts, out, strict=True):
@@ -135,7 +135,7 @@ def _spread(decompose: Callable[[Tensor], Parts], values: int, batch: Tensor, ou
     return out
 
 
-def _persist(decompose: Callable[[Tensor], Parts], values: int, batch: Tensor) -> Parts:
+def _persist(decompose: Callable[[Tensor], Parts], batch: Tensor) -> Parts:
     """``decompose(batch)``; when that fails, matrix by matrix, and in other ways for those that fail alone."""
     try:
         return decompose(batch)
@@ -146,14 +146,14 @@ def _persist(decompose: Callable[[Tensor], Parts], values: int, batch: Tensor) -
         try:
             parts.append(decompose(matrix))
         except LinAlgError:
-            rescued = _rescue(decompose, values, matrix)
+            rescued = _rescue(decompose, matrix)
             if rescued is None:
                 raise not_converged(sample, len(batch)) from None
             parts.append(rescued)
     return tuple(torch.stack(part) for part in zip(*parts, strict=True))
 
 
-def _rescue(decompose: Callable[[Tensor], Parts], values: int, matrix: Tensor) -> Parts | None:
+def _rescue(decompose: Callable[[Tensor], Parts], matrix: Tensor) -> Parts | None:
     """Decompose one matrix (m, n) in whatever way works, or None."""
     size = matrix.diagonal().sum() if decompose is plain_eigh else torch.linalg.vector_norm(matrix)
     scale = torch.where(size > 0, size, 1)
@@ -164,12 +164,11 @@ def _rescue(decompose: Callable[[Tensor], Parts], values: int, matrix: Tensor) -
         del attempts["moved"]
     for kind, attempt in attempts.items():
         try:
-            parts = [part.to(matrix.device) for part in decompose(attempt)]
+            values, *others = (part.to(matrix.device) for part in decompose(attempt))
         except LinAlgError:
             continue
         FAILURES.add(**{kind: 1})
-        parts[values] = parts[values] * scale
-        return tuple(parts)
+        return values * scale, *others
     return None
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gcp.autograd import ReverseMode, no_derivative, without_autocast
 from gcp.errors import DomainError
-from gcp.features import eye_like, sample_list, symmetric
+from gcp.features import at_least_float32, eye_like, sample_list, symmetric
 from gcp.rounding import null_floor
 from gcp.scaling import narrowed
 from gcp.spectral import lapack
@@ -46,7 +46,7 @@ class MatrixFunction(ReverseMode):
         method = method.at(parameter)
         size = matrix.shape[-1]
         finite_samples(matrix, zero=False, what="matrix")
-        working = matrix.to(torch.float32 if method.options.precision == "float32" else torch.float64)
+        working = matrix.to(method.working)
         eps = max(torch.finfo(kind).eps for kind in (matrix.dtype, working.dtype))
         eigenvalues, U = eigenpairs(symmetric(working), method.function, eps, unit)
         values = method.values(eigenvalues, size, size)[..., :-1]
@@ -56,7 +56,7 @@ class MatrixFunction(ReverseMode):
             raise DomainError(f"{method.function.name} is not finite at an eigenvalue of matrix {samples[0]}", samples)
         check_range(values, method, matrix.dtype, unit)
         mixed = method.options.precision == "mixed"
-        U = U.to(torch.promote_types(matrix.dtype, torch.float32) if mixed else working.dtype)
+        U = U.to(at_least_float32(matrix.dtype) if mixed else working.dtype)
         Z = (U * values.to(U.dtype).unsqueeze(-2)) @ U.mT
         return Z.to(matrix.dtype), U, eigenvalues
 

@@ -37,6 +37,11 @@ class SpectralMethod:
         return self.exact and self.keep is None and self.function.twice_differentiable and self.function.eps == 0
 
     @property
+    def working(self) -> torch.dtype:
+        """What is decomposed in, and what the kernel is computed in."""
+        return torch.float32 if self.options.precision == "float32" else torch.float64
+
+    @property
     def degree(self) -> float | Tensor | None:
         """d of f(c P) = c^d f(P), in value and gradient, or None where f or the kernel does not scale so."""
         return self.function.degree if self.options.scale_free else None

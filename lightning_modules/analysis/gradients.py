@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gcp.functions import spectral_function
-from gcp.methods import METHODS
+from gcp.methods import METHODS, SPECTRAL
 from lightning_modules.analysis.part import Part, Table
 from lightning_modules.plots.style import method_styles, nested, tidy
 
@@ -36,7 +36,7 @@ TEXT = (
 
 def spectral_methods() -> list[str]:
     """Names of the methods with a kernel that serves the square root."""
-    return [name for name in METHODS.names() if METHODS.get(name).kernel is not None]
+    return [name for name in SPECTRAL if "sqrt" in (METHODS.get(name).functions or ("sqrt",))]
 
 
 def gradients() -> Part:

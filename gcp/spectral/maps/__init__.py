@@ -1,4 +1,4 @@
-"""Scalar maps f that act on eigenvalues: value, derivative and divided difference, one file each."""
+"""Scalar maps f that act on eigenvalues: value, derivative and divided difference."""
 
 from gcp.spectral.maps.base import MAPS as MAPS
 from gcp.spectral.maps.base import SpectralMap as SpectralMap
