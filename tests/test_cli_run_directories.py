@@ -169,18 +169,26 @@ def test_the_lock_ends_with_the_block_and_forked_processes_do_not_hold_it(tmp_pa
 @pytest.mark.slow
 def test_jobs_of_joblib_end_with_the_sweep(tmp_path):
     """SIGKILL of the main process alone; the same command goes on at once."""
-    endless = [argument for argument in SMALL if "max_epochs" not in argument]
-    sweep = ["-m", "seed=0,1", "launcher=joblib", "hydra.launcher.n_jobs=2", "threads=1", *endless]
+    long = [argument for argument in SMALL if "max_epochs" not in argument] + ["trainer.max_epochs=150"]
+    sweep = ["-m", "seed=0,1", "launcher=joblib", "hydra.launcher.n_jobs=2", "threads=1", *long]
     command = [sys.executable, str(ROOT / "run.py"), *sweep, "hydra.sweep.dir=sweep"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([*command, "trainer.max_epochs=100000"], cwd=tmp_path, **quiet)
+    process = subprocess.Popen(command, cwd=tmp_path, **quiet)
     jobs = [tmp_path / f"sweep/{number}-pade-tiny-digits-s{number}" for number in (0, 1)]
     while not all((job / "checkpoints/last.ckpt").exists() for job in jobs):
         assert process.poll() is None
         time.sleep(0.1)
     process.kill()
     process.wait()
-    time.sleep(2)
-    assert [holder(job) for job in jobs] == [None, None]
     states = [json.loads((job / "summary.json").read_text())["status"] for job in jobs]
     assert states == ["running", "running"]
+    again = subprocess.Popen([*command, "sweep.resume=true"], cwd=tmp_path, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    time.sleep(0.9)  # it is still importing
+    assert [holder(job) for job in jobs] == [None, None]
+    text, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, text
+    assert [path.name for path in sorted((tmp_path / "sweep").glob("*-*"))] == [job.name for job in jobs]
+    for job in jobs:
+        summary = json.loads((job / "summary.json").read_text())
+        assert (summary["status"], summary["epochs"]) == ("ok", 150)
