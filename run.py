@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
+from lightning_modules.run.interruption import SIGNALS, Interrupted, obey_at_once
+
+if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "gcp-run":
+    obey_at_once()  # the other imports take a second
+
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -21,8 +26,7 @@ from conf.sweeper import register_sweeper
 from gcp.errors import GCPError
 from lightning_modules.run.command import carry_out
 from lightning_modules.run.directory import shared_start
-from lightning_modules.run.interruption import from_ctrl_c
-from lightning_modules.run.job import InterruptedRunError
+from lightning_modules.run.job import InterruptedRunError, as_interruption
 from lightning_modules.run.parent import end_with_sweep
 from lightning_modules.run.plugins import import_plugins
 from lightning_modules.run.stored_choices import stored_choices
@@ -36,20 +40,22 @@ def main() -> None:
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, where they become a sentence
     try:
-        import_plugins(plugins_in(sys.argv[1:]))  # before the names they register are looked up
-        if {"--help", "-h"} & set(sys.argv[1:]):
-            show([argument for argument in sys.argv[1:] if not argument.startswith(("-", "plugins="))])
-            return
-        sys.argv[1:] = readable(sys.argv[1:])
-        sys.argv[1:] = readable([*sys.argv[1:], *stored_choices(values_of(sys.argv[1:]))])
-        register()
-        register_sweeper()
-        with shared_start():
-            _compose_and_run()
-    except (KeyboardInterrupt, Exception) as error:
-        if from_ctrl_c(error):  # before the run has begun, whose own end is `job`'s
-            print("error: interrupted before the run began; start again with the same command", file=sys.stderr)
-            sys.exit(130)
+        with SIGNALS.heard():
+            import_plugins(plugins_in(sys.argv[1:]))  # before the names they register are looked up
+            if {"--help", "-h"} & set(sys.argv[1:]):
+                show([argument for argument in sys.argv[1:] if not argument.startswith(("-", "plugins="))])
+                return
+            sys.argv[1:] = readable(sys.argv[1:])
+            sys.argv[1:] = readable([*sys.argv[1:], *stored_choices(values_of(sys.argv[1:]))])
+            register()
+            register_sweeper()
+            with shared_start():
+                _compose_and_run()
+    except (Interrupted, Exception) as error:
+        stop = as_interruption(error)  # before the run has begun, whose own end is `job`'s, or of a sweep
+        if stop is not None:
+            print(f"error: {stop}", file=sys.stderr)
+            sys.exit(stop.exit_code)
         if full_error:
             raise
         sys.exit(f"error: {message(error)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from conf.check_options import check
 from conf.messages import sentence
 from gcp.errors import GCPError, OptionError
 from gcp.options import make_options
+from lightning_modules.run.interruption import Interrupted
+from lightning_modules.run.job import InterruptedRunError
 from lightning_modules.run.lock import locked
 from lightning_modules.run.parent import SWEEP
 from lightning_modules.run.sweep import Job, check_all_ok, jobs_of, launch, left_to_do, sweep_name
@@ -72,14 +73,13 @@ class ResumableSweeper(Sweeper):
             OmegaConf.save(self._config, directory / "multirun.yaml")
             try:
                 launch(pending, directory, lambda each: self._launcher.launch(each, initial_job_idx=0))
-            except (KeyboardInterrupt, SystemExit):
+            except (Interrupted, SystemExit) as stop:  # between the jobs, or in one
                 self._report(directory)
-                print(
-                    f"the sweep was interrupted; go on with the same command, hydra.sweep.dir={directory} and "
-                    "sweep.resume=true",
-                    file=sys.stderr,
-                )
-                raise
+                code = 128 + stop.signum if isinstance(stop, Interrupted) else int(stop.code or 0)
+                sentence = "the sweep was interrupted; go on with the same command, "
+                raise InterruptedRunError(
+                    f"{sentence}hydra.sweep.dir={directory} and sweep.resume=true", code
+                ) from None
             self._report(directory)
             check_all_ok(jobs, directory)
         return []

@@ -2,7 +2,7 @@
 
 The first signal ends the run: at once, or, while training holds signals back, at the end of the step. A second Ctrl-C
 does not wait for that end. Whatever comes after that is ignored, so that the run can write its checkpoint and its
-summary undisturbed.
+summary undisturbed. Before and after the run they end the command.
 """
 
 from __future__ import annotations
@@ -31,11 +31,23 @@ class Interrupted(BaseException):
         self.orderly = orderly
 
 
-def from_ctrl_c(error: BaseException | None) -> bool:
-    """Whether it is Python's own KeyboardInterrupt, or what went wrong on the way out because of one."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None
+TOO_EARLY = "interrupted before the run began; start again with the same command"
+
+
+def obey_at_once() -> None:
+    """End this process with the sentence on SIGTERM and Ctrl-C, while the modules of a command are imported.
+
+    An error raised there comes out as a trace, or is lost: in a destructor, say, or in what can do without
+    the import.
+    """
+    for each in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(each) is not signal.SIG_IGN:
+            signal.signal(each, _end)
+
+
+def _end(signum: int, frame: FrameType | None) -> None:
+    os.write(2, f"error: {TOO_EARLY}\n".encode())
+    os._exit(128 + signum)
 
 
 class Signals:
@@ -55,13 +67,16 @@ class Signals:
     def heard(self, held: bool = False) -> Iterator[None]:
         """Take SIGTERM and SIGINT over for the time of the block, in the main thread; not one that is ignored.
 
+        Blocks may lie in each other: the inner one has its own state, and a signal that came before it ends it.
+
         Args:
             held: hold them back to the end: another process asks for `received`.
 
         Raises:
             Interrupted: a signal came.
         """
-        self.received, self._over, self._owner = None, False, os.getpid()
+        self.check()
+        self._over, self._owner = False, os.getpid()
         self._held = self._always = held
         before = {}
         if threading.current_thread() is threading.main_thread():
@@ -73,6 +88,7 @@ class Signals:
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
+            self.received, self._held = None, False
 
     def hold(self) -> None:
         """From here on the caller looks at `received` and stops where it can."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -10,7 +11,7 @@ from typing import Any
 
 from gcp.errors import GCPError
 from lightning_modules.run.find_checkpoint import to_resume
-from lightning_modules.run.interruption import SIGNALS, Interrupted
+from lightning_modules.run.interruption import SIGNALS, TOO_EARLY, Interrupted
 from lightning_modules.run.lock import locked
 from lightning_modules.run.ranks import is_main_process
 from lightning_modules.run.storage import storage_error
@@ -32,6 +33,20 @@ class InterruptedRunError(GCPError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def as_interruption(error: BaseException | None) -> InterruptedRunError | None:
+    """The interruption that ``error`` is, or that it came from on the way out; None: it is something else.
+
+    One outside of a run, which tells its own, is one before it began.
+    """
+    while error is not None:
+        if isinstance(error, InterruptedRunError):
+            return error
+        if isinstance(error, (KeyboardInterrupt, Interrupted)):
+            return InterruptedRunError(TOO_EARLY, 128 + getattr(error, "signum", signal.SIGINT))
+        error = error.__context__
+    return None
 
 
 @contextmanager

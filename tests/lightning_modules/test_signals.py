@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from importlib import import_module
 
 import pytest
 import torch
@@ -12,7 +15,9 @@ from torch.utils.data import Dataset
 
 from datamodules.loader import ImageLoader, process_options
 from datamodules.signals import shielded
-from lightning_modules.run.interruption import Interrupted, Signals, from_ctrl_c
+from lightning_modules.run.interruption import TOO_EARLY, Interrupted, Signals
+from lightning_modules.run.job import as_interruption
+from tests.conftest import ROOT
 
 
 def send(signum: int) -> None:
@@ -77,19 +82,79 @@ def test_an_ignored_signal_stays_ignored():
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_block_within_another_is_ended_by_what_came_before_it_and_leaves_nothing_behind():
+    class Deaf:
+        def __del__(self) -> None:
+            send(signal.SIGTERM)
+
+    signals = Signals()
+    with signals.heard():
+        Deaf()
+        with pytest.raises(Interrupted), signals.heard():
+            pytest.fail("it began")
+    with signals.heard():
+        with signals.heard():
+            pass
+        with pytest.raises(Interrupted) as stop:
+            send(signal.SIGINT)
+    assert stop.value.signum == signal.SIGINT
+
+
 def _break_on_the_way_out() -> None:
     try:
-        raise KeyboardInterrupt
+        raise Interrupted(signal.SIGTERM)
     finally:
         None.gone  # noqa: B018
 
 
-def test_ctrl_c_is_told_from_what_it_broke_on_the_way_out():
+def test_an_interruption_is_told_from_what_it_broke_on_the_way_out():
     with pytest.raises(AttributeError) as broken:
         _break_on_the_way_out()
-    assert from_ctrl_c(broken.value)
-    assert from_ctrl_c(KeyboardInterrupt())
-    assert not from_ctrl_c(ValueError())
+    for error, code in ((broken.value, 143), (KeyboardInterrupt(), 130), (Interrupted(signal.SIGINT), 130)):
+        stop = as_interruption(error)
+        assert stop is not None
+        assert (str(stop), stop.exit_code) == (TOO_EARLY, code)
+    assert as_interruption(ValueError()) is None
+
+
+DEAF_IMPORT = """
+import os, signal
+class Deaf:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{name})
+Deaf()
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_while_modules_are_imported(tmp_path, name, code):
+    """It comes from a destructor in the first import of a package, where an error would be lost."""
+    (tmp_path / "hydra.py").write_text(DEAF_IMPORT.format(name=name))
+    script = f"import runpy, sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; "
+    script += f"runpy.run_path({str(ROOT / 'run.py')!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, f"error: {TOO_EARLY}\n")
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_the_run_begins(cli, tmp_path, monkeypatch, signum, code):
+    """While the configuration is composed; one rule for both signals."""
+    monkeypatch.setattr(import_module("run"), "register", lambda: send(signum))
+    outcome = cli("hydra.run.dir=run")
+    assert (outcome.code, outcome.err) == (code, f"error: {TOO_EARLY}\n")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_between_the_jobs_of_a_sweep(cli, tmp_path, monkeypatch, signum, code):
+    sweeper = import_module("conf.sweeper")
+    monkeypatch.setattr(sweeper, "launch", lambda *_: send(signum))
+    monkeypatch.setattr(sweeper.ResumableSweeper, "_report", lambda *_: None)
+    outcome = cli("-m", "seed=0,1", "hydra.sweep.dir=sweep")
+    assert outcome.code == code
+    again = f"go on with the same command, hydra.sweep.dir={tmp_path / 'sweep'} and sweep.resume=true"
+    assert outcome.err == f"error: the sweep was interrupted; {again}\n"
 
 
 class Numbers(Dataset[torch.Tensor]):
