@@ -130,8 +130,8 @@ class CovarianceGradient(ReverseMode):
         """Cotangents of dℓ/dZ and of Xc, the latter as dU and dV; DerivativeError for most methods."""
         if not ctx.method.twice_differentiable:
             raise DerivativeError(
-                "second derivatives exist for the method 'lyapunov' with the square root only; use it, or do not "
-                "differentiate the gradient of this layer"
+                "of the spectral methods only 'lyapunov' has second derivatives, those of the square root without eps; "
+                "use it, or do not differentiate the gradient of this layer"
             )
         grad, U, eigenvalues, V, _ = ctx.saved_tensors
         dG, dU, dV = CovarianceHessian.apply(cotangent, grad, U, eigenvalues, V, ctx.method)

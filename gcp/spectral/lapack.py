@@ -5,7 +5,8 @@ shared out to its cores: LAPACK takes one matrix after the other, and threads in
 they bring. Each thread takes the next few matrices whenever it is done with the last.
 
 Seen with torch 2.15 and MKL 2024.2 on two cores of an AMD EPYC, 8 matrices, float64, milliseconds; each right after a
-product of torch's, as it is in a network:
+product of torch's, as it is in a network, whose threads still kept the cores busy (OpenMP's default; where they sleep
+soon, as under run.py, the pool has them to itself):
 
     rows                                    49      169     196     256
     one thread                              1.2     21      24      53
