@@ -81,10 +81,10 @@ def main(arguments: list[str] | None = None) -> None:
     facts = environment()
     header = ("setting", "idle, s", "busy, s", "busy / idle", "idle / idle of OpenMP's default", "4 and 1.33 allowed")
     args.out.write_text(
-        f"# A busy machine\n\n`python -m benchmarks.busy`; date {facts['date']}, torch {facts['torch']}, threads "
-        f"{facts['threads']}, cpu {facts['cpu']}. Seconds of training in {EPOCHS} epochs of the default run (tiny "
-        f"network, digits), alone and beside {loops} endless loops; medians of {args.rounds} runs in turns.\n\n"
-        + "\n".join(table(header, rows))
+        f"# A busy machine\n\n`python -m benchmarks.busy --rounds {args.rounds}`; date {facts['date']}, torch "
+        f"{facts['torch']}, threads {facts['threads']}, cpu {facts['cpu']}. Seconds of training in {EPOCHS} epochs of "
+        f"the default run (tiny network, digits), alone and beside {loops} endless loops; medians of the rounds, in "
+        "each of which all take turns.\n\n" + "\n".join(table(header, rows))
     )
     print(args.out.read_text())
 

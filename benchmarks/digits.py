@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from scipy.stats import friedmanchisquare
 
+from benchmarks.report import table
 from gcp.methods import list_methods
 from lightning_modules.metric_names import TEST_ACCURACY, TRAIN_LOSS, VAL_ACCURACY
 
@@ -58,9 +59,14 @@ def sweep(folder: Path, methods: Sequence[str], overrides: list[str]) -> list[di
 def report(runs: list[dict[str, Any]], seeds: int, overrides: list[str]) -> str:
     """The page: table, and what can and cannot be concluded from it."""
     accuracy = {name: [run[TEST_ACCURACY] for run in runs if run["method"] == name] for name in METHODS}
+    head = ("method", "test accuracy %", "validation accuracy %", "training time s")
     rows = [
-        f"| {name} | {spread(accuracy[name], 100, 2)} | {spread(column(runs, name, VAL_ACCURACY), 100, 2)} "
-        f"| {spread(column(runs, name, 'train_seconds'), 1, 1)} |"
+        (
+            name,
+            spread(accuracy[name], 100, 2),
+            spread(column(runs, name, VAL_ACCURACY), 100, 2),
+            spread(column(runs, name, "train_seconds"), 1, 1),
+        )
         for name in METHODS
     ]
     p_value = friedmanchisquare(*accuracy.values()).pvalue
@@ -77,10 +83,7 @@ def report(runs: list[dict[str, Any]], seeds: int, overrides: list[str]) -> str:
             f"{platform.machine()}. Defaults of `run.py` otherwise: backbone `tiny`, 64 px, "
             f"{runs[0]['epochs']} epochs, {seeds} seeds; mean ± standard deviation over the seeds.",
             "",
-            "| method | test accuracy % | validation accuracy % | training time s |",
-            "|---|---|---|---|",
-            *rows,
-            "",
+            *table(head, rows),
             f"**Do they differ?** By this evidence the methods {verdict} in accuracy: Friedman's test over the seeds "
             f"gives p = {p_value:.2f}. The best and the worst mean ({best}, {worst}) are "
             f"{100 * (means[best] - means[worst]):.2f} points apart; seeds of one method vary by {100 * within:.2f} "
@@ -94,9 +97,14 @@ def report(runs: list[dict[str, Any]], seeds: int, overrides: list[str]) -> str:
 def short_runs(runs: list[dict[str, Any]]) -> str:
     """Every method in one short run: does its loss fall?"""
     order = {name: position for position, name in enumerate(list_methods())}
+    head = ("method", "training loss, first epoch", "last epoch", "test accuracy %", "training time s")
     rows = [
-        f"| {run['method']} | {run['losses'][0]:.3f} | {run['losses'][-1]:.3f} | {100 * run[TEST_ACCURACY]:.2f} "
-        f"| {run['train_seconds']:.1f} |"
+        (
+            run["method"],
+            *(f"{run['losses'][epoch]:.3f}" for epoch in (0, -1)),
+            f"{100 * run[TEST_ACCURACY]:.2f}",
+            f"{run['train_seconds']:.1f}",
+        )
         for run in sorted(runs, key=lambda run: order[run["method"]])
     ]
     return "\n".join(
@@ -107,10 +115,7 @@ def short_runs(runs: list[dict[str, Any]]) -> str:
             f"{runs[0]['epochs']} epochs, seed {runs[0]['seed']}, defaults otherwise: enough to see that each learns, "
             "not to compare them.",
             "",
-            "| method | training loss, first epoch | last epoch | test accuracy % | training time s |",
-            "|---|---|---|---|---|",
-            *rows,
-            "",
+            *table(head, rows),
         ]
     )
 

@@ -7,19 +7,11 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-
-import conf
 from benchmarks.environment import environment
 from benchmarks.report import table
-from conf.check_options import check
-from conf.schema import register
-from lightning_modules.modes import fit
-from lightning_modules.run.job import job
-from lightning_modules.run.spec import Run
+from benchmarks.training import train
 from lightning_modules.settings.callback_options import CallbackOptions
 
 HERE = Path(__file__).resolve().parent
@@ -32,19 +24,13 @@ ALLOWED = 0.03  # of the time of a step, at the default interval
 
 def seconds_per_step(overrides: tuple[str, ...], every: int | None, steps: int) -> float:
     """Seconds of a training step, data loading and the monitor included, validation apart."""
-    limits = (
-        "trainer.max_epochs=1", f"trainer.limit_train_batches={steps}", "trainer.limit_val_batches=1",
-        "trainer.limit_test_batches=1", "callbacks.progress_bar=false", "trainer.accelerator=cpu",
+    settings = (
+        "callbacks.progress_bar=false",
+        "trainer.accelerator=cpu",
         f"callbacks.spectrum_every_n_steps={'null' if every is None else every}",
-    )  # fmt: skip
-    register()
-    with tempfile.TemporaryDirectory() as folder:
-        with initialize_config_dir(str(Path(conf.__file__).parent), version_base="1.3"):
-            plain = check(compose("config", [*overrides, *limits]))
-        run = Run(Path(folder), plain)
-        with job(run.directory, mode="fit") as summary:
-            fit.run(run, summary)
-        return float(summary.fields["train_seconds"]) / steps
+    )
+    _, summary = train([*overrides, *settings], steps)
+    return float(summary["train_seconds"]) / steps
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import copy
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra import compose, initialize_config_dir
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 from torch.utils.data import DataLoader
 
-import conf
-from conf.check_options import check
-from conf.schema import register
-from lightning_modules.modes import fit
-from lightning_modules.run.job import job
-from lightning_modules.run.spec import Run
+from benchmarks.training import train
 
 WARM_UP = 3  # steps that are not counted
 
@@ -91,19 +83,7 @@ def measure(overrides: Sequence[str], steps: int) -> dict[str, Any]:
     stands beside it, which other work on the machine disturbs less.
     """
     turns = InTurns()
-    limits = (
-        "trainer.max_epochs=1",
-        f"trainer.limit_train_batches={steps + WARM_UP}",
-        "trainer.limit_val_batches=1",
-        "trainer.limit_test_batches=1",
-    )
-    register()
-    with tempfile.TemporaryDirectory() as folder:
-        with initialize_config_dir(str(Path(conf.__file__).parent), version_base="1.3"):
-            plain = check(compose("config", [*overrides, *limits]))
-        run = Run(Path(folder), plain)
-        with job(run.directory, mode="fit") as summary:
-            fit.run(run, summary, [turns])
+    run, _ = train(overrides, steps + WARM_UP, [turns])
     rates = {"run.py": len(turns.run) / sum(turns.run), "bare": len(turns.bare) / sum(turns.bare)}
     return {
         "overrides": list(overrides),

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress
 
+from benchmarks.report import table
 from lightning_modules.report.groups import Row, comparisons, rows_of
 from lightning_modules.report.runs import METRIC, RunRecord
 from lightning_modules.report.significance import LEVEL, significance
@@ -213,10 +214,14 @@ def page(rows: list[Row], command: str) -> str:
     ]
     for name, group in groups:
         parts.append(f"## {name}")
-        lines = ["| method | test accuracy | finished | seconds |", "| --- | --- | --- | --- |"]
-        for row in sorted(group, key=lambda row: METHODS.index(row.method)):
-            lines.append(f"| {row.method} | {_accuracy(row)} | {len(row.finished)}/{len(row.runs)} | {_seconds(row)} |")
-        parts += ["\n".join(lines), significance(group).sentence()]
+        lines = table(
+            ("method", "test accuracy", "finished", "seconds"),
+            [
+                (row.method, _accuracy(row), f"{len(row.finished)}/{len(row.runs)}", _seconds(row))
+                for row in sorted(group, key=lambda row: METHODS.index(row.method))
+            ],
+        )
+        parts += ["\n".join(lines).rstrip(), significance(group).sentence()]
     parts += ["## What follows", "\n".join(f"- {sentence}" for sentence in conclusions(groups))]
     parts += ["## What the evidence does not show", LIMITS]
     return "\n\n".join(parts) + "\n"
