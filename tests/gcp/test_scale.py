@@ -164,6 +164,16 @@ def test_the_largest_matrices() -> None:
     assert gcp.spectral_function(100 * torch.eye(3), "exp_neg").diagonal().max() < 1e-40  # right: exp(-100) is 4e-44
 
 
+@pytest.mark.parametrize("method", [*SPECTRAL, "mpa", "mtp"])
+def test_a_gradient_too_large_for_its_type_is_not_finite(method: str) -> None:
+    """No error, for loss scaling looks for infinity and takes a smaller scale; but never a number that looks right."""
+    P = ((torch.eye(3) + 0.5) * 2.0**-100).requires_grad_()
+    Z = gcp.matrix_root(P, method) if method in ("mpa", "mtp") else gcp.spectral_function(P, "sqrt", method)
+    Z.backward(torch.eye(3) * 2.0**80)  # the gradient at P is about 2^50 times that
+    assert P.grad is not None
+    assert not P.grad.diagonal().isfinite().any()
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-15, 1e15, 1e30])
 def test_second_derivatives(scale: float) -> None:
     """In float32, whose range the square of a gradient's size would leave."""
