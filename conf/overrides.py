@@ -10,6 +10,7 @@ from hydra.conf import HydraConf
 from hydra.core.default_element import GroupDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -22,7 +23,7 @@ from lightning_modules.settings.sections import GROUPS, SECTIONS
 
 
 def values_of(arguments: list[str]) -> dict[str, Any]:
-    """The values of ``name=value`` arguments; None for several values of a sweep.
+    """The values of ``name=value`` arguments; of several checkpoints in a sweep a tuple, of other sweeps None.
 
     What cannot be read is left out: Hydra says what is wrong with it.
     """
@@ -30,7 +31,12 @@ def values_of(arguments: list[str]) -> dict[str, Any]:
     for argument in arguments:
         try:
             (override,) = parser.parse_overrides([argument])
-            values[override.key_or_group] = None if override.is_sweep_override() else override.value()
+            value: Any = override.value()
+            if isinstance(value, ChoiceSweep) and override.key_or_group == "ckpt_path":
+                value = tuple(each.text if isinstance(each, QuotedString) else each for each in value.list)
+            elif override.is_sweep_override():
+                value = None
+            values[override.key_or_group] = value
         except HydraException:
             continue
     return values

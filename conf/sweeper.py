@@ -17,12 +17,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.check_options import check
 from conf.messages import sentence
+from conf.overrides import values_of
 from gcp.errors import GCPError, OptionError
 from gcp.options import make_options
 from lightning_modules.run.interruption import Interrupted
 from lightning_modules.run.job import InterruptedRunError
 from lightning_modules.run.lock import locked
 from lightning_modules.run.parent import SWEEP
+from lightning_modules.run.stored_choices import stored_choices
 from lightning_modules.run.sweep import Job, check_all_ok, jobs_of, launch, left_to_do, sweep_name
 from lightning_modules.settings.loggers import WandbOptions
 
@@ -88,6 +90,8 @@ class ResumableSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         overrides = parser.parse_overrides([*(f"{key}={values}" for key, values in self.params.items()), *arguments])
         (combinations,) = BasicSweeper.split_arguments(overrides, None)
+        if any(each.key_or_group == "ckpt_path" and each.is_sweep_override() for each in overrides):
+            combinations = [[*each, *stored_choices(values_of(each))] for each in combinations]
         return jobs_of(combinations)
 
     def _check_no_run(self) -> None:

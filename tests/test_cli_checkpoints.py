@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 
@@ -33,6 +34,12 @@ gcp.register_method("half", options=HalfOptions, kernel=half)
 """
 
 
+ON_FOLDER = (
+    "data.batch_size=2",
+    *(each for each in SMALL if not each.startswith(("data.batch_size", "trainer.limit"))),
+)
+
+
 def checkpoint(path):
     return torch.load(path / "checkpoints/last.ckpt", weights_only=True)
 
@@ -41,9 +48,8 @@ def folder_run(cli, tmp_path, *arguments):
     """A run on a folder of images, with a plugin's method, in ``run``; the images are then moved to ``moved``."""
     (tmp_path / "my_half.py").write_text(PLUGIN)
     fabricate.folder(tmp_path / "here")
-    small = [each for each in SMALL if not each.startswith(("data.batch_size", "trainer.limit"))]
     network = ("plugins=[my_half]", "method=half", "method.factor=0.25", "dataset=folder", "data.root=here")
-    outcome = cli(*network, "data.batch_size=2", *small, "hydra.run.dir=run", *arguments)
+    outcome = cli(*network, *ON_FOLDER, "hydra.run.dir=run", *arguments)
     assert outcome.code == 0, outcome.err
     (tmp_path / "here").rename(tmp_path / "moved")
 
@@ -54,6 +60,13 @@ def forget(cli):
 
     METHODS._entries.pop("half", None)
     sys.modules.pop("my_half", None)
+
+
+@pytest.fixture(autouse=True)
+def _another_folder(cli):
+    """The next test has a plugin of that name elsewhere."""
+    yield
+    forget(cli)
 
 
 def test_a_run_elsewhere_with_a_plugin(cli, tmp_path, summary_of, monkeypatch):
@@ -97,6 +110,43 @@ def test_a_run_elsewhere_with_a_plugin(cli, tmp_path, summary_of, monkeypatch):
     gone = cli("mode=test", "ckpt_path=run", "data.root=folder")
     assert gone.code == 1
     assert "plugin 'my_half' cannot be imported" in gone.err
+
+
+def test_a_sweep_over_checkpoints(cli, tmp_path, summary_of, monkeypatch):
+    """Each job by its own checkpoint's plugins and names, options by what all have in common; none is lost."""
+    monkeypatch.delenv("GCP_DATA", raising=False)
+    folder_run(cli, tmp_path)
+    shutil.copytree(tmp_path / "run", tmp_path / "run 2")
+    assert cli("method=newton", "dataset=folder", "data.root=moved", *ON_FOLDER, "hydra.run.dir=other").code == 0
+    forget(cli)
+    test = ("-m", "mode=test", "ckpt_path='run 2',other,run", "data.root=moved", "data.protocol=flip")
+    outcome = cli(*test, "hydra.sweep.dir=sweep")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("with the checkpoint's plugins: my_half") == 1
+    names = [
+        "0-half-tiny-folder-s0-ckpt_path=_run_2_",
+        "1-newton-tiny-folder-s0-ckpt_path=other",
+        "2-half-tiny-folder-s0-ckpt_path=run",
+    ]
+    folders = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    assert [path.name for path in folders] == names
+    assert [summary_of(path)["method"] for path in folders] == ["half", "newton", "half"]
+    shutil.rmtree(folders[0])
+    forget(cli)
+    outcome = cli(*test, "hydra.sweep.dir=sweep", "sweep.resume=true")
+    assert outcome.code == 0, outcome.err
+    assert sorted(path.name for path in (tmp_path / "sweep").glob("*-half-*")) == [names[2], f"3{names[0][1:]}"]
+
+
+def test_a_recipe_goes_on_with_the_checkpoints_plugins(cli, tmp_path, summary_of):
+    (tmp_path / "my_half.py").write_text(PLUGIN)
+    start = ("recipe=hybrid_digits", "switch.to=null", "method=half", "method.factor=0.25", *SMALL)
+    outcome = cli("plugins=[my_half]", *start, "hydra.run.dir=run")
+    assert outcome.code == 0, outcome.err
+    forget(cli)
+    outcome = cli("ckpt_path=run", *start, "trainer.max_epochs=2", "hydra.run.dir=run")
+    assert outcome.code == 0, outcome.err
+    assert (summary_of(tmp_path / "run")["epochs"], summary_of(tmp_path / "run")["method"]) == (2, "half")
 
 
 def test_places_and_devices_of_a_checkpoint_are_not_followed():

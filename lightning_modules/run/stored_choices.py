@@ -20,37 +20,50 @@ def stored_choices(given: Mapping[str, Any]) -> list[str]:
     """Arguments to add: names that the run behind ``ckpt_path`` chose and this command line does not.
 
     Hydra knows the options of the names it composes with: ``data.root`` exists if the dataset is the checkpoint's, not
-    the default one. The plugins that registered those names are imported.
+    the default one. The plugins that registered those names are imported. Of several checkpoints, in a sweep, what all
+    chose is added, and the plugins of each; the rest is added to each job.
 
     Args:
-        given: values of the arguments that are there, by name.
+        given: values of the arguments that are there, by name; a tuple where a sweep has several.
 
     Raises:
         CheckpointError: a checkpoint of a method, backbone or dataset that no registry holds.
         MissingDependencyError: a plugin of the run cannot be imported.
     """
     path = given.get("ckpt_path")
+    paths = path if isinstance(path, tuple) else (path,)
+    named = given.get("plugins") or []
+    own = [str(name) for name in (named if isinstance(named, list) else [named])]
+    found = [choices for each in paths if isinstance(each, str) and (choices := _choices(each, given)) is not None]
+    plugins = [name for name in dict.fromkeys(name for names, _ in found for name in names) if name not in own]
+    if plugins and is_main_process():
+        print(f"with the checkpoint's plugins: {', '.join(plugins)}", file=sys.stderr)
+    added = [f"plugins=[{','.join([*plugins, *own])}]"] if plugins else []
+    if len(found) < len(paths):
+        return added
+    return added + [name for name in found[0][1] if all(name in names for _, names in found)]
+
+
+def _choices(path: str, given: Mapping[str, Any]) -> tuple[list[str], list[str]] | None:
+    """Of one checkpoint, the plugins, which are imported, and the arguments; None if there is nothing to go by."""
     training, fresh = given.get("mode", "fit") == "fit", given.get("ckpt_classifier") == "new"
-    if not isinstance(path, str) or (fresh and not training):  # the latter is refused
-        return []
+    if fresh and not training:  # refused
+        return None
     from lightning_modules.run.restore import stored_config
 
     directory = given.get("hydra.run.dir")
     try:
         config = stored_config(path, None if directory is None else Path(str(directory)), training)
     except CheckpointError:
-        return []  # said when the run is restored, after all else that may be wrong with the arguments
-    if config is None or (training and "recipe" in given):  # a recipe names its own
-        return []
+        return None  # said when the run is restored, after all else that may be wrong with the arguments
+    if config is None:
+        return None
     plugins = [str(name) for name in config.get("plugins") or []]
-    if plugins and is_main_process():
-        print(f"with the checkpoint's plugins: {', '.join(plugins)}", file=sys.stderr)
     import_plugins(plugins)
-    own = given.get("plugins") or []
-    names = dict.fromkeys([*plugins, *(own if isinstance(own, list) else [own])])
-    added = [f"plugins=[{','.join(map(str, names))}]"] if plugins else []
+    if training and "recipe" in given:  # which names its own
+        return plugins, []
     groups = NETWORK if fresh else [group for group in GROUPS if group != LOGGER]
-    return added + [f"{group}={_name(config, group)}" for group in groups if group not in given]
+    return plugins, [f"{group}={_name(config, group)}" for group in groups if group not in given]
 
 
 def _name(config: dict[str, Any], group: str) -> str:

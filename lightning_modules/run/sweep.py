@@ -20,7 +20,7 @@ SPECIAL = re.compile(r"[^\w.=+-]+")  # not in names of directories
 IN_NAME = ("method", "backbone", "dataset", "seed")  # arguments whose values are in the name of every job
 LONGEST = 150  # characters of a job's name
 # Arguments by which a job stays the same job when the sweep is repeated with others.
-ASIDE = ("sweep.", "ckpt_path=", "trainer.devices=", "callbacks.progress_bar=")
+ASIDE = ("sweep.", "trainer.devices=", "callbacks.progress_bar=")
 
 
 @dataclass
@@ -140,8 +140,12 @@ def sweep_name(directory: str | Path) -> str:
 
 
 def _asked(directory: Path) -> list[str]:
+    """The arguments of a job of an earlier attempt, without the checkpoint of its own that it went on from."""
     file = directory / ASKED
-    return [str(override) for override in OmegaConf.load(file)] if file.exists() else []
+    overrides = [str(override) for override in OmegaConf.load(file)] if file.exists() else []
+    return [
+        each for each in overrides if not (each.startswith("ckpt_path=") and directory.name in Path(each).parts[:-1])
+    ]
 
 
 def _identity(overrides: Sequence[str]) -> tuple[str, ...]:
