@@ -102,9 +102,8 @@ def register_backbone(
     """Add a backbone, see BackboneInfo. Raises as `gcp.methods.register_method`.
 
     >>> def build(info, options):
-    ...     from gcp.backbones.tiny import TinyOptions
-    ...     from gcp.backbones import tiny
-    ...     return tiny.build(info, TinyOptions(width=8))
+    ...     from gcp.backbones.tiny import build as build_tiny
+    ...     return build_tiny(info, TinyOptions(width=8))
     >>> register_backbone("narrow", build, summary="tiny, with 8 channels").name
     'narrow'
     """
@@ -150,7 +149,6 @@ for _depth in (11, 13, 16, 19):
         )
 _HE, _XIE = "He et al., CVPR 2016 (arXiv 1512.03385)", "Xie et al., CVPR 2017 (arXiv 1611.05431)"
 _ZAGORUYKO = "Zagoruyko and Komodakis, BMVC 2016 (arXiv 1605.07146)"
-_RESNEXTS = ((50, "32x4d"), (101, "32x8d"), (101, "64x4d"))
 for _name, _title, _source in (
     *((f"resnet{_depth}", f"ResNet-{_depth}", _HE) for _depth in (18, 34, 50, 101, 152)),
     *(
