@@ -135,6 +135,17 @@ def test_the_exponent_is_learned() -> None:
     assert pool.alpha.item() == pytest.approx(0.7, abs=0.01)
 
 
+def test_a_fixed_exponent_is_the_one_of_the_state_dict():
+    x = noise(2, 5, 3, 3)
+    learned = layer("power", 5, alpha=0.7)
+    fixed = layer("power", 5, alpha=0.5, learnable=False)
+    before = fixed(x)
+    fixed.load_state_dict(layer("power", 5, learnable=False).bfloat16().state_dict())
+    assert torch.equal(fixed(x), before)  # the same exponent, rounded
+    fixed.load_state_dict(learned.state_dict())
+    torch.testing.assert_close(fixed(x), learned(x), rtol=1e-6, atol=1e-6)  # the exponent is kept in float32
+
+
 @pytest.mark.parametrize("name", ["seb", "logm", "power"])
 def test_not_finite(name: str) -> None:
     x: Tensor = noise(3, 4, 2, 2)
