@@ -14,8 +14,12 @@ from pathlib import Path
 import pytest
 
 from gcp.methods import list_methods
+from lightning_modules.run.interruption import Interrupted
+from lightning_modules.run.summary import Summary
+from lightning_modules.run.sweep import Job, launch
 from tests.conftest import ROOT
 from tests.small import SMALL
+from tests.test_cli_run_directories import held
 
 SEVEN = ["pade", "taylor", "pi", "newton", "trunc", "topn", "original"]
 FEW = [argument for argument in SMALL if "max_epochs" not in argument]
@@ -106,6 +110,23 @@ def test_again_only_what_is_missing(cli, tmp_path):
     assert wider.code == 0, wider.err
     assert len(jobs(tmp_path / "sweep")) == 3
     assert {row["runs"] for row in table(tmp_path / "sweep").values()} == {"3"}
+
+
+def test_jobs_that_end_with_an_interrupted_sweep_say_so(tmp_path):
+    """As joblib ends those at work: their processes are gone before they can write a word."""
+    for name in ("ended", "held"):
+        Summary(tmp_path / name, mode="fit").begin()
+
+    def start(arguments):
+        raise Interrupted(signal.SIGTERM)
+
+    with held(tmp_path / "held"), pytest.raises(Interrupted):
+        launch([Job([], "ended"), Job([], "held"), Job([], "waiting")], tmp_path, start)
+    found = {name: (each["status"], each["error"]) for name, each in jobs(tmp_path).items()}
+    assert found == {
+        "ended": ("interrupted", "interrupted with the sweep; goes on when that is resumed"),
+        "held": ("running", None),
+    }
 
 
 @pytest.mark.slow

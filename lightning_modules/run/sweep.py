@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from gcp.errors import SweepFailedError, first_line
 from lightning_modules.run.directory import TakenError
 from lightning_modules.run.find_checkpoint import to_resume
+from lightning_modules.run.interruption import Interrupted
 from lightning_modules.run.lock import holder
 from lightning_modules.run.summary import ASKED, OK, RUNNING, Summary, holds_run, read_summary
 
@@ -98,7 +99,8 @@ def left_to_do(jobs: list[Job], directory: Path, resume: bool, named: Callable[[
 def launch(jobs: list[Job], directory: Path, start: Callable[[list[list[str]]], object]) -> None:
     """Start jobs until each has ended.
 
-    A job whose process died is marked as failed. Jobs that were waiting for that process are started again.
+    A job whose process died is marked as failed, or as interrupted if the sweep was. Jobs that were waiting for that
+    process are started again.
 
     Args:
         jobs: with names.
@@ -112,17 +114,27 @@ def launch(jobs: list[Job], directory: Path, start: Callable[[list[list[str]]], 
         before = len(jobs)
         try:
             start([job.arguments for job in jobs])
+        except (Interrupted, SystemExit):
+            for summary in _left_running(jobs, directory):  # joblib ends the processes of jobs that are at work
+                summary.interrupted("interrupted with the sweep; goes on when that is resumed")
+            raise
         except Exception as error:  # of the launcher: a process that was killed, a queue that refuses
             reason = first_line(error)
         else:
             reason = "the process of the job ended without a word"
-        for job in jobs:
-            place = directory / job.name
-            if read_summary(place).get("status") == RUNNING and holder(place) is None:
-                Summary(place).failed(f"killed: {reason}")
+        for summary in _left_running(jobs, directory):
+            summary.failed(f"killed: {reason}")
         jobs = [job for job in jobs if not read_summary(directory / job.name)]
         if len(jobs) == before:
             raise SweepFailedError(f"no job could be started: {reason}")
+
+
+def _left_running(jobs: list[Job], directory: Path) -> list[Summary]:
+    """Those of jobs that say they run, and whose process is gone."""
+    places = [directory / job.name for job in jobs]
+    return [
+        Summary(place) for place in places if read_summary(place).get("status") == RUNNING and holder(place) is None
+    ]
 
 
 def check_all_ok(jobs: list[Job], directory: Path) -> None:
