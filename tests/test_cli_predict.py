@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -28,6 +29,18 @@ def folder(tmp_path):
         file = pictures / ("more" if index == 4 else "") / f"{index}.png"
         Image.fromarray(np.round(image * 255 / 16).astype("uint8")).save(file)
     return pictures
+
+
+def deny(monkeypatch, place):
+    """The folder cannot be read; tests may run as root, whom permissions do not stop."""
+    whole = os.scandir
+
+    def scandir(path):
+        if str(path).endswith(place):
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
 
 
 def predictions(directory):
@@ -89,6 +102,30 @@ def test_what_cannot_be_read_is_named_and_left_out(cli, tmp_path, summary_of, fo
     outcome = cli(*run, f"data.path={folder / 'cut.png'}")
     assert outcome.code == 1
     assert "none of the 1 files" in outcome.err
+
+
+def test_the_limit_of_pixels_holds_here_too(cli, tmp_path, summary_of, folder, monkeypatch):
+    """For a JPEG, which torchvision reads, and for a PNG, which Pillow does."""
+    assert cli(*SMALL, "hydra.run.dir=run").code == 0
+    for name in ("large.jpg", "large.png"):
+        Image.new("L", (64, 64)).save(folder / name)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 - 1)
+    outcome = cli("mode=predict", "ckpt_path=run", f"data.path={folder}", "hydra.run.dir=out")
+    assert outcome.code == 0, outcome.err
+    for name in ("large.jpg", "large.png"):
+        assert f"{name}: has 64 x 64 pixels, more than the 4,095 that are decoded; make it smaller" in outcome.err
+    assert len(predictions(tmp_path / "out")) == 5
+    assert summary_of(tmp_path / "out")["predict/unreadable"] == 2
+
+
+@pytest.mark.parametrize("place", ["pictures", "pictures/more"])
+def test_a_folder_that_cannot_be_read(cli, tmp_path, folder, monkeypatch, place):
+    assert cli(*SMALL, "hydra.run.dir=run").code == 0
+    deny(monkeypatch, place)
+    outcome = cli("mode=predict", "ckpt_path=run", "data.path=pictures", "hydra.run.dir=out")
+    assert outcome.code == 1
+    assert f"error: the folder {place} cannot be read (Permission denied); mend that" in outcome.err
+    assert "Traceback" not in outcome.err
 
 
 def test_one_picture_of_any_kind_and_shape(cli, tmp_path, folder):
