@@ -133,16 +133,17 @@ class _Folder:
         self.links: dict[str, str] = {}
         self.real = os.path.realpath(path)
         self.moved = self.real != path
-        if os.path.isdir(path):
-            try:
-                with os.scandir(path) as entries:
-                    for entry in entries:
-                        if entry.is_symlink():
-                            self.links[entry.name] = os.path.realpath(entry.path)
-                        if entry.is_file():
-                            self.names.add(entry.name)
-            except OSError as error:
-                raise DataError(f"the folder {path} cannot be read ({error.strerror}); mend that") from None
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.is_symlink():
+                        self.links[entry.name] = os.path.realpath(entry.path)
+                    if entry.is_file():
+                        self.names.add(entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # nothing is in it
+        except OSError as error:  # of a folder it lies in, too
+            raise DataError(f"the folder {path} cannot be read ({error.strerror}); mend that") from None
 
     def itself(self, path: str) -> str | None:
         """The file ``path``, which is in this folder, without links on the way; None: it is not there."""

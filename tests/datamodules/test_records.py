@@ -1,5 +1,6 @@
 """Records in arrays are what went in."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -49,3 +50,23 @@ def test_links_to_nowhere_are_missing(tmp_path):
     check_files({"training": Records([link])})
     with pytest.raises(DataError, match=r"1 of 2 training images are not there: .*dangling\.jpg"):
         check_files({"training": Records([link, dangling])})
+
+
+def test_images_in_a_closed_folder_are_not_said_to_be_missing(tmp_path, monkeypatch):
+    """Nor those in a folder below a closed one, about which the system does not even say that it is there."""
+
+    def denied(path, *rest, **options):  # tests may run as root, whom permissions do not stop
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "closed/below").mkdir(parents=True)
+    records = Records([Record(tmp_path / "closed/below/a.jpg", 0)])
+    with pytest.raises(DataError, match="1 of 1 training images are not there"):
+        check_files({"training": records})
+    with monkeypatch.context() as patched:
+        for name in ("scandir", "stat"):
+            patched.setattr(os, name, denied)
+        with pytest.raises(DataError, match=r"closed/below cannot be read \(Permission denied\); mend that"):
+            check_files({"training": records})
+    absent = Records([Record(tmp_path / "absent/a.jpg", 0)])
+    with pytest.raises(DataError, match="1 of 1 training images are not there"):
+        check_files({"training": absent})
