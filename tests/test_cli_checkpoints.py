@@ -251,6 +251,12 @@ def test_a_file_called_like_a_library_is_never_run(tmp_path):
     (tmp_path / "start").mkdir()
     (tmp_path / "start/gcp-run.py").write_text(script)
     command = [sys.executable, str(tmp_path / "start/gcp-run.py")]
+    refused = subprocess.run(
+        [*command, "mode=report", "path=nothing", "hydra.run.dir=out"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (refused.returncode, (tmp_path / "ran").exists()) == (1, False)
+    assert "there is no folder nothing" in refused.stderr
     small = [*SMALL, "trainer.limit_train_batches=1", "hydra.run.dir=out"]
     done = subprocess.run(
         [*command, "plugins=[my_plugin]", "method=half", *small],

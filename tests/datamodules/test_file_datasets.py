@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import shutil
 import tarfile
 from dataclasses import replace
@@ -277,6 +278,27 @@ def test_a_file_of_cifar_that_is_missing(copy):
     (root / "cifar-10-batches-py/data_batch_3").unlink()
     with pytest.raises(DataError, match=r"cifar-10-batches-py lacks a file, .*delete the folder"):
         made("cifar10", root)
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_a_copy_among_the_images_of_cifar(name, check, copy, monkeypatch):
+    """Copies are looked for among files; of these images every byte has to be as it was published."""
+    root = copy(name)
+    reader = resolve(DATASETS.get(name).datamodule).reader
+    folder = root / reader.base_folder
+    for part in ("train_list", "test_list"):
+        sums = [(file, hashlib.md5((folder / file).read_bytes()).hexdigest()) for file, _ in getattr(reader, part)]
+        monkeypatch.setattr(reader, part, sums)
+    made(name, root, check=check)
+    for file in (reader.train_list[0][0], reader.test_list[0][0]):
+        whole = (folder / file).read_bytes()
+        contents = pickle.loads(whole)
+        contents["data"][0] = contents["data"][1]
+        (folder / file).write_bytes(pickle.dumps(contents))
+        with pytest.raises(DataError, match="or one has another MD5 sum than was published"):
+            made(name, root, check=check)
+        (folder / file).write_bytes(whole)
 
 
 def test_a_box_that_cuts_out_nothing(copy):
