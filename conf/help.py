@@ -11,10 +11,10 @@ from rich.padding import Padding
 from rich.table import Table
 
 from conf.known import Known, find, groups, inner, known_options, owners, section_options
-from conf.schema import HERE, OVERLAYS
-from conf.values import shown, takes
+from conf.schema import HERE, OVERLAYS, files_of
+from conf.values import takes
 from gcp.errors import UnknownNameError
-from gcp.options import Options, default_of
+from gcp.options import Options, default_of, written
 from gcp.registry import Registry, nearest
 from lightning_modules.settings.callbacks import CALLBACKS, SWITCH, sections_of_callbacks
 from lightning_modules.settings.sections import GROUPS, SECTIONS, RunOptions
@@ -59,7 +59,7 @@ def _show_all(console: Console) -> None:
         if section == "callbacks":
             console.print(_callbacks())
     for group, purpose in OVERLAYS.items():
-        console.print(f"[bold]{group}=[/bold]{'|'.join(_files(group))}  {purpose}", highlight=False)
+        console.print(f"[bold]{group}=[/bold]{'|'.join(files_of(group))}  {purpose}", highlight=False)
 
 
 def _show_topic(console: Console, topic: str) -> None:
@@ -78,8 +78,8 @@ def _show_topic(console: Console, topic: str) -> None:
     elif topic == "run":
         console.print(_options("run", [option for option in known_options() if "." not in option.key]), highlight=False)
     elif topic in SECTIONS or topic in OVERLAYS:
-        if topic in OVERLAYS or len(_files(topic)) > 1:
-            console.print(_summaries(topic, {name: _first_comment(topic, name) for name in _files(topic)}))
+        if topic in OVERLAYS or len(files_of(topic)) > 1:
+            console.print(_summaries(topic, {name: _first_comment(topic, name) for name in files_of(topic)}))
         if topic == "callbacks":
             console.print(_callbacks())
         if topic in SECTIONS:
@@ -149,10 +149,6 @@ def _summaries(group: str, summaries: dict[str, str]) -> Table:
     return table
 
 
-def _files(group: str) -> list[str]:
-    return sorted(path.stem for path in (HERE / group).glob("*.yaml"))
-
-
 def _first_comment(group: str, name: str) -> str:
     lines = (HERE / group / f"{name}.yaml").read_text().splitlines()
     return next((line[2:] for line in lines if line.startswith("# ") and "@package" not in line), "")
@@ -169,6 +165,5 @@ def _default(option: Known) -> str:
     """Its default; the classifier's hidden layers and the reduction are the entry's own."""
     for section, registry in GROUPS.values():
         if option.owner and option.key in (f"{section}.hidden", f"{section}.reduced_channels"):
-            value = getattr(registry.get(option.owner), option.field.name)
-            return shown(list(value) if isinstance(value, tuple) else value)
-    return shown(default_of(option.field))
+            return written(getattr(registry.get(option.owner), option.field.name))
+    return written(default_of(option.field))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 from collections.abc import Iterator
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
-from conf.schema import HERE, OVERLAYS
+from conf.schema import HERE, OVERLAYS, files_of
 from gcp.methods import METHODS
-from gcp.options import Options
+from gcp.options import Options, alternatives
 from lightning_modules.settings.callback_options import CallbackOptions, SwitchedOptions
 from lightning_modules.settings.callbacks import CALLBACKS, sections_of_callbacks
 from lightning_modules.settings.sections import ADDED, GROUPS, MODES, SECTIONS, RunOptions, sections
@@ -72,8 +71,12 @@ class Known:
     @property
     def kinds(self) -> tuple[Any, ...]:
         """The types it takes, without None."""
-        union = get_origin(self.hint) in (Union, types.UnionType)
-        return tuple(kind for kind in (get_args(self.hint) if union else (self.hint,)) if kind is not type(None))
+        return tuple(kind for kind in alternatives(self.hint) if kind is not type(None))
+
+    @property
+    def optional(self) -> bool:
+        """Whether it takes None, ``null`` on the command line."""
+        return type(None) in alternatives(self.hint)
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -136,7 +139,7 @@ def words_of(key: str) -> list[str]:
     if key in GROUPS:
         return list(GROUPS[key][1].names())
     if key in groups():
-        return sorted(path.stem for path in (HERE / key).glob("*.yaml"))
+        return files_of(key)
     return list(dict.fromkeys(str(choice) for option in find(key) for choice in option.choices))
 
 

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from conf.arguments import readable
-from conf.schema import HERE, OVERLAYS
+from conf.schema import OVERLAYS, files_of
 from lightning_modules.run.command import Command
 from lightning_modules.run.sweep import sweep_name
 from lightning_modules.settings.sections import GROUPS, SECTIONS
@@ -69,7 +69,7 @@ def options_set_by(overrides: list[str], choices: dict[str, str], training: bool
             names += held if training else [name for name in held if name.startswith("trainer.")]
         elif key in SECTIONS:
             # trainer=ddp sets what any file of its group changes, so that trainer=default takes that back.
-            files = sorted({file.stem for file in (HERE / key).glob("*.yaml")} - {"default"})
+            files = set(files_of(key)) - {"default"}
             names += sorted({f"{key}.{name}" for file in files for name in names_set_by(key, file)})
         else:
             names.append(f"{GROUPS[key][0]}.name" if key in GROUPS else key)

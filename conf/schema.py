@@ -85,6 +85,11 @@ def schema_of(
     return dataclasses.make_dataclass(options.__name__, fields)
 
 
+def files_of(group: str) -> list[str]:
+    """Names of the files of a group."""
+    return sorted(path.stem for path in (HERE / group).glob("*.yaml"))
+
+
 def _open() -> DictConfig:
     """An empty mapping that takes any key, where the rest of the configuration takes known ones only."""
     return OmegaConf.create({}, flags={"struct": False})

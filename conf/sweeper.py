@@ -25,7 +25,7 @@ from lightning_modules.run.job import InterruptedRunError
 from lightning_modules.run.lock import locked
 from lightning_modules.run.parent import SWEEP
 from lightning_modules.run.stored_choices import stored_choices
-from lightning_modules.run.sweep import Job, check_all_ok, jobs_of, launch, left_to_do, sweep_name
+from lightning_modules.run.sweep import Job, check_all_ok, in_all, jobs_of, launch, left_to_do, sweep_name
 from lightning_modules.settings.loggers import WandbOptions
 
 SHOWN = 5  # wrong jobs whose reasons are told
@@ -101,7 +101,7 @@ class ResumableSweeper(Sweeper):
 
     def _compose(self, jobs: list[Job]) -> list[DictConfig]:
         """The jobs' configurations, Hydra's part too. Raises OptionError with all that are wrong, before any is run."""
-        shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+        shared = in_all(jobs) if len(jobs) > 1 else set()
         configs: list[DictConfig] = []
         wrong: dict[str, str] = {}
         for job in jobs:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import types
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from conf.known import Known
 from gcp.options import range_of
@@ -16,16 +15,7 @@ def takes(option: Known) -> str:
     """Type and range of ``option``."""
     range_ = range_of(option.field)
     text = range_ if option.choices else ", ".join(filter(None, [" or ".join(map(_kind, option.kinds)), range_]))
-    return f"{text}, or null" if _optional(option.hint) else text
-
-
-def shown(value: Any) -> str:
-    """A default as it is written on the command line."""
-    if value is None:
-        return "null"
-    if isinstance(value, list):
-        return f"[{','.join(map(str, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return f"{text}, or null" if option.optional else text
 
 
 def _kind(kind: Any) -> str:
@@ -34,7 +24,3 @@ def _kind(kind: Any) -> str:
     if get_origin(kind) is dict:
         return "names and values"
     return _ONE.get(kind, getattr(kind, "__name__", str(kind)))
-
-
-def _optional(hint: Any) -> bool:
-    return get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint)

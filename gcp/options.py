@@ -91,6 +91,17 @@ def range_of(field: dataclasses.Field[Any]) -> str:
     return " and ".join(f"{words} {bounds[key]}" for key, (words, _) in BOUNDS.items() if bounds.get(key) is not None)
 
 
+def written(value: object) -> str:
+    """A value as it is written on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(written, value))}]"
+    return str(value)
+
+
 def check_options(options: object, base: type[Options] = Options) -> None:
     """Raise OptionTypeError unless ``options`` is an option class, derived from ``base``."""
     if not (isinstance(options, type) and issubclass(options, base)):
@@ -99,7 +110,7 @@ def check_options(options: object, base: type[Options] = Options) -> None:
 
 def check_type(name: str, value: Any, hint: Any) -> None:
     """Raise OptionTypeError unless ``value`` is of the type ``hint``, or of one of a union: ``int | None``."""
-    allowed = _alternatives(hint)
+    allowed = alternatives(hint)
     if not any(_is_a(value, kind) for kind in allowed):
         expected = " or ".join("None" if kind is type(None) else _type_name(kind) for kind in allowed)
         raise OptionTypeError(f"{name} must be {expected}, got {value!r}")
@@ -124,7 +135,8 @@ def _check(field: dataclasses.Field[Any], value: Any, hint: Any) -> None:
             raise OptionError(f"{field.name} must be a finite number, got {item}")
 
 
-def _alternatives(hint: Any) -> tuple[Any, ...]:
+def alternatives(hint: Any) -> tuple[Any, ...]:
+    """The types that a type hint allows: those of a union, or itself."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 

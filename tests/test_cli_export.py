@@ -121,7 +121,7 @@ def test_without_the_extra_its_name_is_said(cli, tmp_path, monkeypatch, absent):
     monkeypatch.setattr(onnx, "find_spec", lambda name: None if name == absent else present(name))
     outcome = cli("mode=export", "ckpt_path=run", "export.format=onnx", "hydra.run.dir=out")
     assert outcome.code == 1
-    assert f"export to ONNX needs {absent}; install the extra: pip install 'gcp-lightning[onnx]'" in outcome.err
+    assert f"export to ONNX needs {absent}; install the extra: pip install '.[onnx]'" in outcome.err
 
 
 def test_without_onnxruntime_the_file_is_written_and_said_to_be_unchecked(cli, tmp_path, monkeypatch, summary_of):

@@ -91,9 +91,9 @@ def build(info: BackboneInfo, options: TimmOptions) -> TimmFeatureMap:
     try:
         import timm
     except ImportError as error:
-        raise MissingDependencyError("the backbone timm needs the extra timm: pip install 'gcp-lightning[timm]'") from (
-            error
-        )
+        raise MissingDependencyError(
+            "the backbone timm needs the extra timm; install it with: pip install '.[timm]'"
+        ) from error
     if not timm.is_model(options.model):
         known = timm.list_models()
         raise UnknownNameError(

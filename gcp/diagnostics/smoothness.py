@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+ETAS = (0.25, 0.5, 1.0, 2.0)  # steps to try, in units of the learning rate that is trained with
+
 
 def effective_smoothness(
     loss: Callable[[], Tensor], parameter: nn.Parameter, steps: Sequence[float], modules: Sequence[nn.Module] = ()

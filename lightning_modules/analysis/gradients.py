@@ -9,7 +9,7 @@ from torch import Tensor
 from gcp.functions import spectral_function
 from gcp.methods import METHODS, SPECTRAL
 from lightning_modules.analysis.part import Part, Table
-from lightning_modules.plots.style import method_styles, nested, tidy
+from lightning_modules.plots.style import legend_beside, method_styles, nested, tidy
 
 SIZE = 24
 CONDITIONS = [10.0**k for k in range(1, 13)]
@@ -83,15 +83,14 @@ def error(method: str, precision: str, eigenvalues: Tensor) -> float:
     U, _ = torch.linalg.qr(torch.randn(SIZE, SIZE, dtype=torch.float64, generator=generator))
     G = torch.randn(SIZE, SIZE, dtype=torch.float64, generator=generator)
     G = (G + G.mT) / 2
-    root = eigenvalues.sqrt()
-    exact = U @ ((U.mT @ G @ U) / (root[:, None] + root)) @ U.mT
     dtype = torch.float64 if precision == "float64" else torch.float32
     # In float32 the matrix itself is rounded; the mixed precision is then judged by what it makes of that matrix.
     matrix = (U * eigenvalues @ U.mT).to(dtype)
+    values, V = eigenvalues, U
     if precision == "mixed":
-        values, vectors = torch.linalg.eigh(((matrix + matrix.mT) / 2).double())
-        root = values.clamp(min=0).sqrt()
-        exact = vectors @ ((vectors.mT @ G @ vectors) / (root[:, None] + root)) @ vectors.mT
+        values, V = torch.linalg.eigh(((matrix + matrix.mT) / 2).double())
+    root = values.clamp(min=0).sqrt()
+    exact = V @ ((V.mT @ G @ V) / (root[:, None] + root)) @ V.mT
     matrix.requires_grad_()
     try:
         Z = spectral_function(matrix, "sqrt", method, precision=precision)
@@ -124,6 +123,5 @@ def _figure(methods: list[str], by_condition: dict[tuple[str, str], list[float]]
             axes.set_ylabel(f"relative gradient error, {precision}")
             tidy(axes)
         line[1].invert_xaxis()
-    handles, names = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, frameon=False, fontsize=9, loc="outside right center")
+    legend_beside(figure, panels[0][0])
     return figure

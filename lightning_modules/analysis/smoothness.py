@@ -12,15 +12,14 @@ from torch import Tensor, nn
 
 from datamodules.base import ImageDataModule
 from gcp.diagnostics.condition import condition_number
-from gcp.diagnostics.smoothness import effective_smoothness
+from gcp.diagnostics.smoothness import ETAS, effective_smoothness
 from gcp.errors import NonFiniteError
 from gcp.model import create_model
 from lightning_modules.analysis.part import Part, Table
-from lightning_modules.plots.style import method_styles, nested, plain_logarithmic, tidy
+from lightning_modules.plots.style import legend_beside, method_styles, nested, plain_logarithmic, tidy
 from lightning_modules.switching import pooling_of, weights_before
 
 METHODS = ("isqrt", "original", "pade")
-ETAS = (0.25, 0.5, 1.0, 2.0)  # learning rates tried, in units of the one trained with
 PUBLISHED = {1: 3.41e14, 11: 5.36e13, 21: 1.70e13}  # AlexNet on ImageNet, original: epoch and condition number
 CHANNELS = 32
 
@@ -125,6 +124,5 @@ def _figure(curves: dict[str, list[tuple[int, float, float, float]]]) -> Figure:
         axes.set_ylabel(label)
         plain_logarithmic(axes.yaxis, [p[column] for curve in curves.values() for p in curve])
         tidy(axes)
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, frameon=False, fontsize=9, loc="outside right center")
+    legend_beside(figure, panels[0])
     return figure

@@ -17,7 +17,7 @@ from gcp.pooling.triangle import triangle_index, vech
 from gcp.spectral.decomposition import factorise
 from lightning_modules.analysis.gradients import spectral_methods
 from lightning_modules.analysis.part import Part, Table
-from lightning_modules.plots.style import tidy
+from lightning_modules.plots.style import legend_beside, tidy
 
 CHANNELS, BATCH = 256, 8
 SIDES = (7, 13, 14)
@@ -115,6 +115,5 @@ def _figure(rows: list[list[object]]) -> Figure:
         axes.set_title(f"{side}x{side}", loc="left", fontsize=11)
         axes.set_xlabel("ms")
         tidy(axes)
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, frameon=False, fontsize=9, loc="outside right center")
+    legend_beside(figure, panels[0])
     return figure

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from lightning_modules.callbacks.stopping import step_is_whole
 from lightning_modules.metric_names import is_training
-from lightning_modules.run.checkpoint_names import BEST, CONFIG_KEY, PREPROCESSING_KEY, STAGES
+from lightning_modules.run.checkpoint_names import BEST, CONFIG_KEY, LAST, PREPROCESSING_KEY, STAGES
 from lightning_modules.run.interruption import Interrupted
 from lightning_modules.run.ranks import is_main_process
 from lightning_modules.run.spec import Run
@@ -22,7 +22,7 @@ def best_checkpoint(directory: Path, options: CallbackOptions) -> ModelCheckpoin
     """Keeps ``best.ckpt`` by the monitored metric."""
     return BestCheckpoint(
         directory,
-        filename="best",
+        filename=Path(BEST).stem,
         monitor=options.monitor,
         mode=options.better,
         save_on_train_epoch_end=True if is_training(options.monitor) else None,  # None: with its validation
@@ -77,7 +77,7 @@ class LastCheckpoint(ModelCheckpoint):
     def __init__(self, directory: Path, steps: int | None = None) -> None:
         super().__init__(
             directory,
-            filename="last",
+            filename=Path(LAST).stem,
             every_n_train_steps=steps,
             save_on_exception=steps is None,
             save_on_train_epoch_end=True,  # Lightning's own choice waits for a validation

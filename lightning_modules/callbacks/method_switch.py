@@ -18,6 +18,7 @@ from lightning_modules import metric_names as names
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.gathering import gathered
 from lightning_modules.epochs import shown
+from lightning_modules.loggers.media import log_numbers
 from lightning_modules.settings.training import SwitchOptions
 from lightning_modules.switching import new_pooling, pooling_of, second_method, set_method
 
@@ -92,7 +93,7 @@ class MethodSwitch(Callback):
         epoch = trainer.current_epoch
         condition = self._median(epoch - 1)
         if condition is not None:
-            _log(trainer, {names.SWITCH_CONDITION: condition})
+            log_numbers(trainer.loggers, {names.SWITCH_CONDITION: condition}, trainer.global_step)
         if self.switched is not None:
             return
         if self.due is not None:
@@ -103,7 +104,7 @@ class MethodSwitch(Callback):
             assert isinstance(pl_module, Classifier)
             set_method(pl_module, self.method)
             self.switched = {"epoch": epoch, "step": trainer.global_step, "condition": condition}
-            _log(trainer, {names.SWITCH_EPOCH: float(shown(epoch))})
+            log_numbers(trainer.loggers, {names.SWITCH_EPOCH: float(shown(epoch))}, trainer.global_step)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -160,11 +161,6 @@ class MethodSwitch(Callback):
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
-
-
-def _log(trainer: pl.Trainer, metrics: dict[str, float]) -> None:
-    for logger in trainer.loggers:
-        logger.log_metrics(metrics, step=trainer.global_step)
 
 
 @rank_zero_only

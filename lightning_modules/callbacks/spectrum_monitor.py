@@ -12,18 +12,17 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from gcp.covariance import decomposed_root, spectral_method
-from gcp.diagnostics.smoothness import effective_smoothness
+from gcp.diagnostics.smoothness import ETAS, effective_smoothness
 from gcp.diagnostics.spectrum import spectrum_statistics
 from gcp.pooling.base import MatrixPooling
 from lightning_modules import metric_names as names
 from lightning_modules.classifier import Classifier
-from lightning_modules.loggers.media import log_histogram
+from lightning_modules.loggers.media import log_histogram, log_numbers
 from lightning_modules.run.spec import Run
 from lightning_modules.settings.callback_options import CallbackOptions
 from lightning_modules.switching import pooling_of, weights_before
 
 SAMPLES = 8  # images of a batch whose covariances are decomposed
-ETAS = (0.25, 0.5, 1.0, 2.0)  # learning rates tried for beta-smoothness, in units of the present one
 
 
 def build(run: Run, options: CallbackOptions) -> SpectrumMonitor | None:
@@ -60,7 +59,8 @@ class SpectrumMonitor(Callback):
         if batch_idx % trainer.accumulate_grad_batches:
             return
         if self.smoothness_every and trainer.global_step % self.smoothness_every == 0 and trainer.world_size == 1:
-            _log(trainer, {names.SMOOTHNESS: _smoothness(pl_module, trainer, batch)})
+            beta = _smoothness(pl_module, trainer, batch)
+            log_numbers(trainer.loggers, {names.SMOOTHNESS: beta}, trainer.global_step)
         if self.every and trainer.global_step % self.every == 0:
             pooling = pooling_of(pl_module.model)
             if isinstance(pooling, MatrixPooling):
@@ -114,7 +114,8 @@ class SpectrumMonitor(Callback):
         if exact is not None:
             difference = torch.linalg.vector_norm((grad_x[few] - exact).double())
             measured[names.GRAD_ERROR] = (difference / torch.linalg.vector_norm(exact.double())).item()
-        _log(trainer, {name: value for name, value in {**measured, **norms}.items() if math.isfinite(value)})
+        finite = {name: value for name, value in {**measured, **norms}.items() if math.isfinite(value)}
+        log_numbers(trainer.loggers, finite, trainer.global_step)
         relative = eigenvalues / eigenvalues[:, :1]
         log_histogram(trainer.loggers, names.EIGENVALUES, relative[relative > 0].log10().tolist(), trainer.global_step)
 
@@ -149,8 +150,3 @@ def _smoothness(module: Classifier, trainer: pl.Trainer, batch: Any) -> float:
             [eta * lr for eta in ETAS],
             [module.model],
         )
-
-
-def _log(trainer: pl.Trainer, metrics: dict[str, float]) -> None:
-    for logger in trainer.loggers:
-        logger.log_metrics(metrics, step=trainer.global_step)

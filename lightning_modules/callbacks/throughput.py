@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from lightning_modules import metric_names as names
+from lightning_modules.loggers.media import log_numbers
 
 
 class Throughput(Callback):
@@ -55,8 +56,7 @@ class Throughput(Callback):
         seconds, images = self.seconds - self._epoch[0], self.images - self._epoch[1]
         if seconds > 0:
             metrics = {names.EPOCH_SECONDS: seconds, names.IMAGES_PER_SECOND: images / seconds}
-            for logger in trainer.loggers:
-                logger.log_metrics(metrics, step=max(trainer.global_step - 1, 0))
+            log_numbers(trainer.loggers, metrics, max(trainer.global_step - 1, 0))
 
     def state_dict(self) -> dict[str, Any]:
         """Images and seconds so far, and those before the present epoch."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gcp.errors import ExportError, MissingDependencyError, first_line
 
 FILE = "model.onnx"
-EXTRA = "install the extra: pip install 'gcp-lightning[onnx]'"
+EXTRA = "install the extra: pip install '.[onnx]'"
 
 
 def check(method: str, decomposes: bool) -> None:

@@ -1,4 +1,4 @@
-"""Histograms and pictures, for the loggers that take them."""
+"""What is not logged through the LightningModule: numbers, and histograms and pictures for loggers that take them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from pathlib import Path
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 STEP = "trainer/global_step"  # Lightning's name of the step at W&B
+
+
+def log_numbers(loggers: Sequence[Logger], metrics: dict[str, float], step: int) -> None:
+    """Write ``metrics`` to every logger."""
+    for logger in loggers:
+        logger.log_metrics(metrics, step=step)
 
 
 def log_histogram(loggers: Sequence[Logger], name: str, values: Sequence[float], step: int) -> None:

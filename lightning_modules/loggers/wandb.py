@@ -19,6 +19,7 @@ from lightning_modules.loggers.media import STEP
 from lightning_modules.run.job import AT_END
 from lightning_modules.run.ranks import is_main_process
 from lightning_modules.run.spec import Run
+from lightning_modules.settings.callback_options import better
 from lightning_modules.settings.loggers import WandbOptions
 
 ID = "wandb.id"  # file of a run directory: the run of W&B that training writes into, also after it was resumed
@@ -84,9 +85,9 @@ def _start(run: Run, options: WandbOptions) -> Any:
     )
     if trained and not experiment.disabled:
         noted.write_text(f"{experiment.id}\n")
-    for stage in ("val", "test"):
-        for metric, best in ((names.ACCURACY, "max"), (names.ACCURACY_5, "max"), (names.LOSS, "min")):
-            experiment.define_metric(names.of(stage, metric), step_metric=STEP, summary=best)
+    for stage in (names.VAL, names.TEST):
+        for metric in names.RESULTS:
+            experiment.define_metric(names.of(stage, metric), step_metric=STEP, summary=better(metric))
     for section in ("train", "spectrum", "grad", "time"):
         experiment.define_metric(f"{section}/*", step_metric=STEP)
     return experiment

@@ -36,6 +36,7 @@ from lightning_modules.modes.building import (
 from lightning_modules.modes.stages import second_stage
 from lightning_modules.modes.table import show
 from lightning_modules.modes.test import test_network
+from lightning_modules.run.checkpoint_names import FOLDER
 from lightning_modules.run.interruption import SIGNALS
 from lightning_modules.run.read_checkpoint import read
 from lightning_modules.run.spec import Run
@@ -65,8 +66,8 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
     if run.config.get("compile"):
         module.model.compile()  # in place: the names of the weights stay
     throughput, history = Throughput(), History()
-    best = best_checkpoint(run.directory / "checkpoints", options)
-    last = last_checkpoints(run.directory / "checkpoints", options)
+    best = best_checkpoint(run.directory / FOLDER, options)
+    last = last_checkpoints(run.directory / FOLDER, options)
     preprocessing = None if data.preprocessing is None else data.preprocessing.plain()
     begin = LambdaCallback(on_train_start=lambda *_: summary.begin())  # optimizer and schedule have been accepted too
     callbacks: list[Callback] = [

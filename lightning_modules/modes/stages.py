@@ -56,8 +56,7 @@ def second_stage(run: Run, summary: Summary, fit: Callable[[Run, Summary], None]
 
 
 def _train(run: Run, outer: Summary, fit: Callable[[Run, Summary], None]) -> None:
-    known = {"method": run.method, "backbone": run.backbone, "dataset": run.dataset, "seed": run.seed}
-    summary = Summary(run.directory, write=is_main_process(), outer=outer, mode="fit", **known)
+    summary = Summary(run.directory, write=is_main_process(), outer=outer, mode="fit", **run.known)
     try:
         fit(run if run.config["ckpt_path"] is not None else _left(run) or run, summary)
     except Interrupted as stop:
@@ -74,4 +73,4 @@ def _train(run: Run, outer: Summary, fit: Callable[[Run, Summary], None]) -> Non
 def _left(run: Run) -> Run | None:
     """The stage as it goes on from a checkpoint an earlier attempt left in its directory; None: there is none."""
     last = last_in(run.directory)
-    return going_on(run, *readable(last[0])) if last else None
+    return None if last is None else going_on(run, *readable(last))

@@ -106,6 +106,11 @@ def tidy(axes: Any) -> None:
             axis.get_major_locator().set_params(nbins=TICKS)
 
 
+def legend_beside(figure: Any, axes: Any) -> None:
+    """One legend to the right of all plots, with the names of one of them."""
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=9, loc="outside right center")
+
+
 def percent(axis: Any) -> None:
     """Fractions as percentages, from 0 to 1 at most."""
     low, high = axis.get_view_interval()

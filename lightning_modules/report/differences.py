@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gcp.options import written
 from lightning_modules.report.files import printable
 from lightning_modules.report.runs import RunRecord
 from lightning_modules.settings.callbacks import CALLBACKS
@@ -175,14 +176,4 @@ def _flat(section: Mapping[Any, Any], prefix: str = "") -> Iterable[tuple[str, s
         if isinstance(value, dict) and value:
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", _written(value)
-
-
-def _written(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{','.join(map(_written, value))}]"
-    return str(value)
+            yield f"{prefix}{key}", written(value)

@@ -35,7 +35,7 @@ class Row:
     @property
     def name(self) -> str:
         """The method with those of its options that vary: "taylor degree=50"."""
-        return " ".join([self.method, *_short(self.variant)])
+        return " ".join([self.method, *short(self.variant)])
 
     @property
     def options(self) -> dict[str, str]:
@@ -50,7 +50,7 @@ class Row:
     @property
     def failed(self) -> list[RunRecord]:
         """The runs that have none."""
-        return [run for run in self.runs if run not in self.finished]
+        return [run for run in self.runs if not has_result(run)]
 
     def values(self, name: str = METRIC) -> list[float]:
         """A number of each finished run."""
@@ -171,9 +171,13 @@ def sections(rows: Iterable[Row]) -> list[Section]:
         backbones = list(dict.fromkeys(row.setting["backbone"] for row in group))
         columns = [name for row in group for name in row.options]
         title = f"{backbones[0]} on {dataset}" if len(backbones) == 1 else dataset
-        ranked = sorted(group, key=lambda row: -1 if (mean := row.mean()) is None else mean, reverse=True)
-        found.append(Section(title, ["backbone"] * (len(backbones) > 1) + sorted(set(columns)), ranked))
+        found.append(Section(title, ["backbone"] * (len(backbones) > 1) + sorted(set(columns)), ranked(group)))
     return found
+
+
+def ranked(rows: Iterable[Row]) -> list[Row]:
+    """Best first, those without a result last."""
+    return sorted(rows, key=lambda row: -1 if (mean := row.mean()) is None else mean, reverse=True)
 
 
 def described(setting: dict[str, str]) -> str:
@@ -183,5 +187,6 @@ def described(setting: dict[str, str]) -> str:
     return ", ".join([place, *rest])
 
 
-def _short(options: dict[str, str]) -> list[str]:
+def short(options: dict[str, str]) -> list[str]:
+    """Options with the last part of their names: "degree=50"."""
     return [f"{name.rpartition('.')[2]}={value}" for name, value in options.items()]

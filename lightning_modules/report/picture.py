@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure, SubFigure
 
 from lightning_modules.plots.style import LINES, MARKERS, label, labels, method_styles, nested, percent, shades, tidy
-from lightning_modules.report.groups import Row, comparisons, described, sections
+from lightning_modules.report.groups import Row, comparisons, described, ranked, sections, short
 
 SHOWN = 8  # panels; more would not be read
 CURVES = 20  # of a panel
@@ -34,7 +34,7 @@ def panels(rows: list[Row]) -> list[Panel]:
     """A panel for the methods under each setting; the settings of methods that stand alone are in one together."""
     found = []
     for section in sections(rows):
-        in_order = [row for row in rows if row in section.rows]
+        in_order = [row for row in rows if row.setting["dataset"] == section.rows[0].setting["dataset"]]
         groups = comparisons(in_order)
         alone = [row for _, group in groups if len(group) == 1 for row in group]
         found += [Panel(described(setting), group, labels([row.name for row in group]))
@@ -146,7 +146,7 @@ def _against_time(axes: Any, panel: Panel, looks: list[dict[str, Any]]) -> None:
 
 
 def _curves(axes: Any, panel: Panel, looks: list[dict[str, Any]]) -> None:
-    best = sorted(panel.rows, key=lambda row: -1 if (mean := row.mean()) is None else mean, reverse=True)[:CURVES]
+    best = ranked(panel.rows)[:CURVES]
     drawn = [each for each in zip(panel.rows, panel.labels, looks, strict=True) if any(each[0] is row for row in best)]
     drawn = [each for each in drawn if each[0].curve()]
     for position, (row, text, look) in enumerate(drawn):
@@ -176,5 +176,5 @@ def _names(rows: list[Row], columns: list[str]) -> Iterator[str]:
     several = len({row.method for row in rows}) > 1
     for row in rows:
         values = {"backbone": row.setting["backbone"], **row.options}
-        options = [f"{name.rpartition('.')[2]}={values[name]}" for name in columns if name in values]
+        options = short({name: values[name] for name in columns if name in values})
         yield " ".join([row.method] * (several or not options) + options)

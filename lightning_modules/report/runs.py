@@ -14,7 +14,7 @@ from gcp.errors import DataError
 from lightning_modules.metric_names import TEST_ACCURACY
 from lightning_modules.report.files import printable, read_curve, read_json, read_yaml
 from lightning_modules.run.checkpoint_names import FIRST
-from lightning_modules.run.summary import ASKED, FILE, OK
+from lightning_modules.run.summary import ASKED, CONFIG, FILE, METRICS, OK
 
 METRIC = TEST_ACCURACY
 MODES = ("fit", "test")  # those that end in a result
@@ -150,7 +150,7 @@ def read_runs(paths: Iterable[Path]) -> Found:
         elif directory.name == FIRST and (directory.parent / FILE).exists():
             found.skipped.append(Skipped(directory, "the first stage of the run above it"))
         else:
-            curve = read_curve(directory / "metrics.csv")
+            curve = read_curve(directory / METRICS)
             run.curve.extend(curve.points)
             found.runs.append(run)
             if curve.damage:
@@ -202,7 +202,7 @@ def _read(directory: Path) -> RunRecord:
     result = number(summary.get(METRIC))
     if summary.get(METRIC) is not None and (result is None or not 0 <= result <= 1):
         raise DataError(f"{FILE} has {METRIC}={printable(summary[METRIC])}, which is no accuracy")
-    overrides, file = directory / ASKED, directory / "config.yaml"
+    overrides, file = directory / ASKED, directory / CONFIG
     asked = read_yaml(overrides) if overrides.exists() else []
     config = read_yaml(file) if file.exists() else {}
     if not isinstance(asked, list):

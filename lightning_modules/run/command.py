@@ -65,7 +65,7 @@ def carry_out(command: Command, checked: Callable[[], dict[str, Any]]) -> None:
             from lightning_modules.run.restore import restore
 
             run = restore(run, command.options_set(), command.directory_given)
-            summary.update(method=run.method, backbone=run.backbone, dataset=run.dataset, seed=run.seed)
+            summary.update(**run.known)
         if command.sweep is not None:
             run = dataclasses.replace(run, sweep=command.sweep)
         elif is_main_process() and not queued_again():

@@ -28,13 +28,12 @@ def find(path: str, directory: Path, directory_given: bool, roots: Sequence[Path
         return _last([directory] if directory_given else roots)
     chosen = Path(path)
     if chosen.is_dir():
-        names = (BEST, LAST, PREVIOUS) if prefer_best else (LAST, PREVIOUS, BEST)
-        files = [chosen / FOLDER / name for name in names if (chosen / FOLDER / name).exists()]
-        if not prefer_best:
-            files = [*to_resume(chosen), *files]
-        if not files:
-            raise CheckpointError(f"the run directory {chosen} holds no {FOLDER}/{names[0]}; give another ckpt_path")
-        return files[0]
+        best = _first(chosen, BEST)
+        file = (best or last_in(chosen)) if prefer_best else (to_resume(chosen) or best)
+        if file is None:
+            name = BEST if prefer_best else LAST
+            raise CheckpointError(f"the run directory {chosen} holds no {FOLDER}/{name}; give another ckpt_path")
+        return file
     if not chosen.exists():
         raise CheckpointError(f"no checkpoint at {chosen}; give a .ckpt file, a run directory, or last")
     return chosen
@@ -44,8 +43,8 @@ def _last(roots: Sequence[Path]) -> Path:
     """The newest checkpoint to go on from in the run directories that the ``roots`` are, or that are below them."""
     for root in roots:
         own = to_resume(root)
-        if own:
-            return own[0]
+        if own is not None:
+            return own
     files = [file for root in roots for name in (LAST, PREVIOUS) for file in root.glob(f"**/{FOLDER}/{name}")]
     if not files:
         raise CheckpointError(
@@ -53,30 +52,39 @@ def _last(roots: Sequence[Path]) -> Path:
             "start again without ckpt_path"
         )
     newest = max(files, key=lambda file: (file.stat().st_mtime, file.name == LAST)).parent.parent
-    return to_resume(newest.parent if newest.name == FIRST else newest)[0]
+    found = to_resume(newest.parent if newest.name == FIRST else newest)
+    assert found is not None
+    return found
 
 
 def requeued(directory: Path) -> Path | None:
     """The newest checkpoint a job of Slurm that runs again left in its run directory; None: it starts anew."""
     if not queued_again():
         return None
-    found = [path for each in (directory, directory / FIRST) for path in each.glob(REQUEUED)]
-    return max([*found, *to_resume(directory)], key=lambda path: path.stat().st_mtime, default=None)
+    announced = [path for each in (directory, directory / FIRST) for path in each.glob(REQUEUED)]
+    found = [path for path in (*announced, to_resume(directory)) if path is not None]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def to_resume(directory: Path) -> list[Path]:
-    """The checkpoint a run goes on from in its directory, in a list that is empty if there is none.
+def to_resume(directory: Path) -> Path | None:
+    """The checkpoint a run goes on from in its directory; None: there is none.
 
     ``last.ckpt``, or the one before it where that alone is left; of the second stage if that has begun.
     """
-    return [*last_in(directory), *last_in(directory / FIRST)][:1]
+    return last_in(directory) or last_in(directory / FIRST)
 
 
-def last_in(directory: Path) -> list[Path]:
+def last_in(directory: Path) -> Path | None:
     """The same, of a run of one stage, or of one of the stages."""
-    return [path for name in (LAST, PREVIOUS) if (path := directory / FOLDER / name).exists()][:1]
+    return _first(directory, LAST, PREVIOUS)
 
 
 def queued_again() -> bool:
     """Whether this is a job of Slurm that runs again, in the directory of its first time."""
     return under_slurm() and int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
+
+
+def _first(directory: Path, *names: str) -> Path | None:
+    """The first of the checkpoints with these ``names`` that a run directory has."""
+    paths = (directory / FOLDER / name for name in names)
+    return next((path for path in paths if path.exists()), None)

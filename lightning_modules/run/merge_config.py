@@ -162,5 +162,5 @@ def _bound(
 
 
 def _has(config: Mapping[str, Any], name: str) -> bool:
-    *sections, key = name.split(".")
-    return key in (value_at(config, ".".join(sections)) or {}) if sections else key in config
+    section, _, key = name.partition(".")
+    return key in config.get(section, {})

@@ -65,8 +65,8 @@ def restore(run: Run, explicit: list[str], directory_given: bool, roots: Sequenc
         if name in explicit and value_at(run.config, name) != value_at(stored, name):
             raise CheckpointError(f"{path} is of the second of two stages; set {SECOND[name]} instead of {name}")
     config = merge(run.config, stored, explicit, training)
-    name, section = ("second_stage.epochs", "second_stage") if stage == 2 else ("trainer.max_epochs", "trainer")
-    _check_epochs(name, config[section][name.rpartition(".")[2]], contents, path)
+    epochs = SECOND["trainer.max_epochs"] if stage == 2 else "trainer.max_epochs"
+    _check_epochs(epochs, value_at(config, epochs), contents, path)
     free = (*FREE, *(f"callbacks.{name}" for name in CALLBACKS.names() if CALLBACKS.get(name).watches))
     changed = changes(run.config, stored, [name for name in explicit if not is_in(name, free)])
     if changed and is_main_process():

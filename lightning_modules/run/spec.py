@@ -55,6 +55,11 @@ class Run:
         return int(self.config["seed"])
 
     @property
+    def known(self) -> dict[str, Any]:
+        """What `lightning_modules.run.summary.Summary` says of it from the start."""
+        return {"method": self.method, "backbone": self.backbone, "dataset": self.dataset, "seed": self.seed}
+
+    @property
     def name(self) -> str:
         """METHOD-BACKBONE-DATASET-sSEED, and what a sweep varies; a hybrid run has FIRST+SECOND for METHOD."""
         second = self.config.get("switch", {}).get("to")

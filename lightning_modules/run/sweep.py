@@ -55,10 +55,15 @@ class Job:
 def jobs_of(combinations: Sequence[Sequence[str]]) -> list[Job]:
     """A job for each combination of arguments."""
     jobs = [Job(list(each)) for each in combinations]
-    common = set.intersection(*(set(job.overrides) for job in jobs)) if jobs else set()
+    common = in_all(jobs)
     for job in jobs:
         job.varied = [each for each in job.overrides if each not in common and each.split("=")[0] not in IN_NAME]
     return jobs
+
+
+def in_all(jobs: Sequence[Job]) -> set[str]:
+    """The arguments that all ``jobs`` have."""
+    return set.intersection(*(set(job.overrides) for job in jobs)) if jobs else set()
 
 
 def left_to_do(jobs: list[Job], directory: Path, resume: bool, named: Callable[[Job, int], str]) -> list[Job]:
@@ -83,7 +88,7 @@ def left_to_do(jobs: list[Job], directory: Path, resume: bool, named: Callable[[
             job.name = found
             if read_summary(directory / found).get("status") == OK or holder(directory / found) is not None:
                 continue
-            job.ckpt = next(iter(to_resume(directory / found)), None)
+            job.ckpt = to_resume(directory / found)
         else:
             job.name = named(job, number)[:LONGEST]
             number += 1
