@@ -47,11 +47,16 @@ def images_below(folder: Path | str) -> Iterator[str]:
 def read_tree(folder: Path) -> tuple[list[str], Records]:
     """Names of the classes and images of a tree CLASS/IMAGE, in which folders of a class may hold others.
 
-    Raises DataError for a tree without classes or a class without images.
+    Raises DataError for a tree without classes, a class without images or with a name that is not UTF-8.
     """
     classes = subfolders(folder)
     if not classes:
         raise DataError(f"{folder} is no tree of images in a folder for each class: it holds no folders; mend it")
+    for each in classes:
+        try:
+            each.name.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"the name of the folder {os.fsencode(each)!r} of a class is no UTF-8; rename it") from None
     images = [list(images_below(each)) for each in classes]
     empty = [each.name for each, paths in zip(classes, images, strict=True) if not paths]
     if empty:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lightning_modules.loggers.csv import DAMAGED, _ContinuingWriter, read_rows
-from lightning_modules.run.storage import StorageError, storage_error, write_whole
+from lightning_modules.run.storage import StorageError, storage_error, write_csv, write_whole
 from tests.small import SMALL
 
 
@@ -176,3 +176,8 @@ def test_a_line_that_finds_no_room_is_taken_back(tmp_path):
     assert (tmp_path / "metrics.csv").read_bytes() == HEADER + b"".join(ROWS)
     writer.save()  # there is room again
     assert len((tmp_path / "metrics.csv").read_bytes().splitlines()) == 104
+
+
+def test_a_table_takes_the_name_of_a_file_that_is_not_utf_8(tmp_path):
+    write_csv(tmp_path / "table.csv", [["file", "class"], [os.fsdecode(b"\xff.png"), "é"]])
+    assert (tmp_path / "table.csv").read_bytes() == b"file,class\r\n\xff.png," + "é\r\n".encode()

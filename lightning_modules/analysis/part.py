@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from lightning_modules.run.storage import write_csv
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,7 @@ class Table:
 
     def write(self, folder: Path) -> None:
         """As ``name.csv``, in full precision."""
-        with (folder / f"{self.name}.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(self.header)
-            writer.writerows(self.rows)
+        write_csv(folder / f"{self.name}.csv", [self.header, *self.rows])
 
     def markdown(self) -> str:
         """With three digits."""

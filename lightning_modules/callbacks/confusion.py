@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from lightning_modules.classifier import Classifier
 from lightning_modules.loggers.media import log_picture
 from lightning_modules.plots.confusion import confusion_figure
 from lightning_modules.run.spec import Run
+from lightning_modules.run.storage import write_csv
 from lightning_modules.settings.callback_options import CallbackOptions
 
 
@@ -74,13 +74,8 @@ class Confusion(Callback):
             [name, sum(row), f"{row[label] / sum(row):.6f}" if sum(row) else ""]
             for label, (name, row) in enumerate(zip(self._names, counts, strict=True))
         ]
-        _write(self.directory / self.PER_CLASS, ["class", "images", "accuracy"], rows)
+        write_csv(self.directory / self.PER_CLASS, [["class", "images", "accuracy"], *rows])
         table = [[name, *row] for name, row in zip(self._names, counts, strict=True)]
-        _write(self.directory / self.TABLE, ["true class", *self._names], table)
+        write_csv(self.directory / self.TABLE, [["true class", *self._names], *table])
         confusion_figure(self.matrix, self._names).savefig(self.directory / self.PICTURE, dpi=150)
         log_picture(trainer.loggers, names.CONFUSION, self.directory / self.PICTURE, trainer.global_step)
-
-
-def _write(path: Path, header: list[str], rows: list[list[Any]]) -> None:
-    with path.open("w", newline="") as target:
-        csv.writer(target).writerows([header, *rows])

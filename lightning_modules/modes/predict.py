@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from lightning_modules.modes.building import (
 from lightning_modules.modes.table import show_rows
 from lightning_modules.run.read_checkpoint import read
 from lightning_modules.run.spec import Run
+from lightning_modules.run.storage import write_csv
 from lightning_modules.run.summary import Summary
 
 FILE = "predictions.csv"
@@ -48,13 +48,12 @@ def run(run: Run, summary: Summary) -> None:
     name_left_out(dict(failures))
     if len(failures) == len(files):
         raise DataError(f"none of the {len(files)} files in data.path={options['path']} is a readable image")
-    with (run.directory / FILE).open("w", newline="") as target:
-        writer = csv.writer(target)
-        writer.writerow(["file", "class", "probability"])
-        for probabilities, batch in results:
-            best = probabilities.max(-1)
-            for file, value, label in zip(batch.files, best.values.tolist(), best.indices.tolist(), strict=True):
-                writer.writerow([file, preprocessing.class_names[label], f"{value:.6f}"])
+    predictions = []
+    for probabilities, batch in results:
+        best = probabilities.max(-1)
+        for file, value, label in zip(batch.files, best.values.tolist(), best.indices.tolist(), strict=True):
+            predictions.append([file, preprocessing.class_names[label], f"{value:.6f}"])
+    write_csv(run.directory / FILE, [["file", "class", "probability"], *predictions])
     counts = {"predict/images": len(files) - len(failures), "predict/unreadable": len(failures)}
     summary.update(**count_parameters(module), ckpt_path=run.config["ckpt_path"], **counts)
     rows = {"images": str(counts["predict/images"]), "unreadable": str(len(failures)) if failures else None}

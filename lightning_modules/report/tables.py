@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from lightning_modules.report.files import printable
 from lightning_modules.report.groups import PLACE, Row, Section, comparisons, sections
 from lightning_modules.report.runs import METRIC, Found, RunRecord, Skipped
 from lightning_modules.report.significance import significance
+from lightning_modules.run.storage import write_csv
 
 HEADER = ["method", "test acc", "± seeds", "val acc", "test loss", "train s", "images/s", "runs", "failed"]
 
@@ -27,21 +27,20 @@ NUMBERS = (
 )
 
 
-def write_csv(rows: list[Row], file: Path) -> None:
+def write_rows(rows: list[Row], file: Path) -> None:
     """One line per method and setting."""
     columns = sorted({name for row in rows for name in row.options})
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["method", *PLACE, *columns, "runs", "failed", *NUMBERS])
-        for row in rows:
-            numbers = [
-                row.mean(), row.spread(), row.mean(names.VAL_ACCURACY), row.spread(names.VAL_ACCURACY),
-                row.mean(names.TEST_ACCURACY_5), row.mean(names.TEST_LOSS), row.mean("train_seconds"),
-                row.mean("images_per_second"), row.published,
-            ]  # fmt: skip
-            setting = [*(row.setting.get(name, "") for name in PLACE), *(row.options.get(name, "") for name in columns)]
-            texts = ["" if number is None else repr(round(number, 6)) for number in numbers]
-            writer.writerow([row.method, *setting, len(row.runs), len(row.failed), *texts])
+    lines: list[list[object]] = [["method", *PLACE, *columns, "runs", "failed", *NUMBERS]]
+    for row in rows:
+        numbers = [
+            row.mean(), row.spread(), row.mean(names.VAL_ACCURACY), row.spread(names.VAL_ACCURACY),
+            row.mean(names.TEST_ACCURACY_5), row.mean(names.TEST_LOSS), row.mean("train_seconds"),
+            row.mean("images_per_second"), row.published,
+        ]  # fmt: skip
+        setting = [*(row.setting.get(name, "") for name in PLACE), *(row.options.get(name, "") for name in columns)]
+        texts = ["" if number is None else repr(round(number, 6)) for number in numbers]
+        lines.append([row.method, *setting, len(row.runs), len(row.failed), *texts])
+    write_csv(file, lines)
 
 
 def markdown(rows: list[Row], picture: str, found: Found | None = None, caption: str = "") -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from lightning_modules.report.groups import Row, Section, rows_of, sections
 from lightning_modules.report.runs import Found, Skipped
-from lightning_modules.report.tables import HEADER, cells, conclusions, markdown, write_csv
+from lightning_modules.report.tables import HEADER, cells, conclusions, markdown, write_rows
 
 CSV, MARKDOWN, PICTURE = "sweep.csv", "sweep.md", "sweep.png"
 SPARE = ("images/s", "train s", "test loss", "val acc")  # columns a narrow terminal goes without, in this order
@@ -25,7 +25,7 @@ def write_report(found: Found, target: Path) -> list[Row]:
 
     rows = rows_of(found.runs)
     target.mkdir(parents=True, exist_ok=True)
-    write_csv(rows, target / CSV)
+    write_rows(rows, target / CSV)
     caption = not_drawn(rows)
     (target / MARKDOWN).write_text(markdown(rows, PICTURE, found, caption), encoding="utf-8")
     comparison_figure(rows).savefig(target / PICTURE, dpi=150)

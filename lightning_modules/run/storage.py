@@ -1,11 +1,12 @@
-"""Files that are written whole or not at all, and a sentence where a disk refuses. Free of torch."""
+"""Writing files: whole or not at all, tables, and a sentence where a disk refuses. Free of torch."""
 
 from __future__ import annotations
 
+import csv
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,6 +60,12 @@ def write_whole(path: Path, text: str) -> None:
         with path.open("r+") as file:
             file.write(text)
             file.truncate()
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write ``rows``, the names of the columns first, in UTF-8; names of files that are no UTF-8 stay as they are."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        csv.writer(file).writerows(rows)
 
 
 def storage_error(error: BaseException, place: Path | None = None) -> StorageError | None:

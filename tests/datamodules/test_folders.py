@@ -108,6 +108,13 @@ def test_classes_with_the_same_folders_below_are_classes_if_one_says_so(tmp_path
     assert made(tmp_path, check=False).class_names == ["left", "right"]
 
 
+def test_a_class_whose_name_cannot_be_printed_is_refused(tmp_path):
+    tree(tmp_path, 5)
+    (tmp_path / "apple").rename(tmp_path / os.fsdecode(b"\xffpple"))
+    with pytest.raises(DataError, match=r"xffpple' of a class is no UTF-8; rename it"):
+        made(tmp_path)
+
+
 def test_a_loop_of_links_is_refused(tmp_path):
     tree(tmp_path / "train", 4)
     tree(tmp_path / "test", 2)
