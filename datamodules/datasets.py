@@ -54,8 +54,10 @@ DATASETS: Registry[DatasetInfo] = Registry("dataset")
 
 
 def register_dataset(info: DatasetInfo) -> DatasetInfo:
-    """Make a dataset known under ``info.name``. Raises OptionError if another one has that name."""
-    check_options(info.options)
+    """Make a dataset known under ``info.name``. Raises OptionError if another one has that name, or its
+    options are not `DataOptions`.
+    """
+    check_options(info.options, DataOptions)
     return DATASETS.register(info.name, info)
 
 

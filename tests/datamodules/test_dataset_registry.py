@@ -8,7 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from datamodules.datasets import DATASETS, create_datamodule, list_datasets, register_dataset
-from gcp.errors import OptionError, UnknownNameError
+from gcp.errors import OptionError, OptionTypeError, UnknownNameError
+from gcp.options import Options
 
 
 def test_listing_imports_neither_torch_nor_lightning():
@@ -85,3 +86,8 @@ def test_name_is_taken_once(own_dataset):
     register_dataset(own_dataset)
     with pytest.raises(OptionError, match="the dataset 'numbered' is registered already"):
         register_dataset(replace(own_dataset, summary="another"))
+
+
+def test_options_are_those_of_datasets(own_dataset):
+    with pytest.raises(OptionTypeError, match=r"must be a subclass of datamodules\..*DataOptions, got .*Options"):
+        register_dataset(replace(own_dataset, name="other", options=Options))
