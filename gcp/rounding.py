@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,22 @@ def rounding_floor(descending: Tensor, channels: int, positions: int) -> Tensor:
     """
     largest = descending[..., :1].abs()
     return torch.finfo(descending.dtype).eps * max(channels, positions) * largest
+
+
+def negative_rounding(size: int, eps: float, factorisation: float = 0.0) -> float:
+    """How far below 0 rounding may take a null eigenvalue of a matrix (size, size), in units of the largest one.
+
+    Sums of products round a few times more than `null_floor` allows for. The cap keeps half precision honest.
+
+    Args:
+        size: n.
+        eps: unit roundoff of the dtype the matrix came in.
+        factorisation: what a factorisation adds, in units of eps.
+
+    >>> negative_rounding(4, 2**-23) / 2**-23, negative_rounding(4, 2**-7)
+    (32.0, 0.1)
+    """
+    return min((16 * math.sqrt(size) + factorisation) * eps, 0.1)
 
 
 def null_floor(eigenvalues: Tensor, eps: float) -> Tensor:

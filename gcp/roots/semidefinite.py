@@ -8,6 +8,7 @@ from torch import Tensor
 from gcp.errors import DomainError
 from gcp.features import eye_like, sample_list, symmetric
 from gcp.operators import define_operator
+from gcp.rounding import negative_rounding
 from gcp.scaling import largest_entry
 
 
@@ -34,9 +35,8 @@ def _operator(matrix: Tensor, eps: float) -> Tensor:
     largest = largest_entry(batch)
     unit = torch.where(largest > 0, largest, 1)
     scaled = symmetric(batch / unit)
-    # What rounding may do: as for decompositions, and what the factorisation itself adds.
     norm = torch.linalg.matrix_norm(scaled, keepdim=True)
-    allowed = min((16 * size**0.5 + 2 * size) * eps, 0.1) * torch.where(norm > 0, norm, 1)
+    allowed = negative_rounding(size, eps, factorisation=2 * size) * torch.where(norm > 0, norm, 1)
     _, info = torch.linalg.cholesky_ex(scaled + allowed * eye_like(scaled))
     for sample in sample_list(info > 0):
         least = torch.linalg.eigvalsh(scaled[sample])[0]

@@ -10,7 +10,7 @@ from torch import Tensor
 from gcp.autograd import ReverseMode, no_derivative, without_autocast
 from gcp.errors import DomainError
 from gcp.features import at_least_float32, eye_like, sample_list, symmetric
-from gcp.rounding import null_floor
+from gcp.rounding import negative_rounding, null_floor
 from gcp.scaling import narrowed
 from gcp.spectral import lapack
 from gcp.spectral.decomposition import finite_samples
@@ -145,8 +145,7 @@ def eigenpairs(matrix: Tensor, function: SpectralMap, eps: float, unit: Tensor |
     floor = null_floor(eigenvalues, eps)
     if function.nonnegative:
         least = eigenvalues[..., -1:]
-        # Sums of products round a few times more than the floor allows for. The cap keeps half precision honest.
-        rounding = min(16 * matrix.shape[-1] ** 0.5 * eps, 0.1) * eigenvalues.abs().amax(-1, keepdim=True)
+        rounding = negative_rounding(matrix.shape[-1], eps) * eigenvalues.abs().amax(-1, keepdim=True)
         negative = (least < -floor.maximum(rounding)).any(-1)
         if negative.any():
             samples = sample_list(negative)
