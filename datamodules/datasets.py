@@ -85,7 +85,7 @@ def create_datamodule(name: str, **options: Any) -> ImageDataModule:
     if isabstract(build):
         lacking = ", ".join(sorted(build.__abstractmethods__))
         raise PluginError(f"the data module of dataset '{name}' lacks {lacking}, see datamodules.base.ImageDataModule")
-    module = build(checked)
+    module = build(checked) if callable(build) else build
     if not isinstance(module, ImageDataModule):
         raise PluginError(
             f"dataset '{name}' must give an ImageDataModule (datamodules.base), got {type(module).__name__}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import subprocess
 import sys
 
@@ -64,6 +66,80 @@ def test_one_sentence(cli, tmp_path, monkeypatch, case):
     assert "Traceback" not in outcome.err + outcome.out
     assert outcome.err.count("error: ") == 1
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []
+
+
+# The text of a plugin, and what the sentence has to hold.
+PLUGINS = {
+    "syntax": (
+        "def broken(:\n",
+        "plugin 'syntax' fails when imported (SyntaxError: invalid syntax (syntax.py, line 1))",
+    ),
+    "leaves": ("raise SystemExit('enough')\n", "plugin 'leaves' fails when imported (SystemExit: enough)"),
+    "quiet": ("raise SystemExit\n", "plugin 'quiet' fails when imported (SystemExit"),
+    "divides": ("1 / 0\n", "plugin 'divides' fails when imported (ZeroDivisionError: division by zero)"),
+    "lacks": ("import no_such_library\n", "plugin 'lacks' cannot be imported: No module named 'no_such_library'"),
+    "nothing": ("register(lambda options: None)\n", "dataset 'mine' must give an ImageDataModule"),
+    "number": ("register(3)\n", "dataset 'mine' must give an ImageDataModule (datamodules.base), got int"),
+    "nowhere": ("register('nowhere:Mine')\n", "there is no 'nowhere:Mine'"),
+    "abstract": (
+        "from datamodules.base import ImageDataModule\nclass Mine(ImageDataModule): pass\nregister(Mine)\n",
+        "the data module of dataset 'mine' lacks class_names, make_splits",
+    ),
+    "parts": (
+        "class Mine(DigitsDataModule):\n    def make_splits(self): return None\nregister(Mine)\n",
+        "make_splits of Mine must give datamodules.splits.Splits(train, val, test), got NoneType",
+    ),
+    "unready": (
+        "class Mine(DigitsDataModule):\n    def setup(self, stage=None): raise OSError('no way')\nregister(Mine)\n",
+        "no way (OSError in unready.py:",
+    ),
+}
+REGISTERING = """
+from datamodules.datasets import DatasetInfo, register_dataset
+from datamodules.digits import DigitsDataModule
+from datamodules.options import DigitsOptions
+def register(build):
+    register_dataset(DatasetInfo("mine", DigitsOptions, build, 10, "digits"))
+"""
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_a_plugin_that_does_not_do_what_it_has_to(cli, tmp_path, name):
+    text, message = PLUGINS[name]
+    registers = "register(" in text
+    (tmp_path / f"{name}.py").write_text(REGISTERING + text if registers else text)
+    outcome = cli(f"plugins=[{name}]", *(["dataset=mine"] if registers else []), *SMALL, "hydra.run.dir=run")
+    sys.modules.pop(name, None)
+    assert outcome.code == 1
+    assert message in outcome.err
+    assert "Traceback" not in outcome.err + outcome.out
+    assert outcome.err.count("error: ") == 1
+
+
+def test_a_file_that_asks_for_code_to_run_gets_no_advice_to_run_it(cli, tmp_path):
+    (tmp_path / "code.ckpt").write_bytes(pickle.dumps(print))
+    torch.save({"a": torch.nn.Linear(2, 2)}, tmp_path / "object.ckpt")
+    for file in ("code.ckpt", "object.ckpt"):
+        for arguments in ([f"ckpt_path={file}"], ["mode=test", f"ckpt_path={file}"], [f"backbone.weights={file}"]):
+            outcome = cli(*arguments, *SMALL, "hydra.run.dir=run")
+            assert outcome.code == 1
+            assert "is no readable checkpoint" in outcome.err
+            assert "weights_only=False" not in outcome.err + outcome.out
+            assert "Traceback" not in outcome.err + outcome.out
+
+
+def test_the_drawing_backend_of_a_notebook_is_not_used():
+    """Matplotlib refuses, when it is imported, the name that a notebook leaves in the environment."""
+    code = (
+        "import sys; sys.argv = ['run.py', '--help', 'method=pade']\n"
+        "import run; run.main()\n"
+        "import matplotlib; print(matplotlib.get_backend())\n"
+    )
+    environment = {**os.environ, "MPLBACKEND": "nbagg_of_nobody"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1].lower() == "agg"
 
 
 def test_checkpoints_that_are_none(cli, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 import wandb
 from wandb.errors import CommError
 
+from gcp.errors import OptionError
 from lightning_modules.loggers import wandb as ours
 from lightning_modules.run.spec import Run
 from lightning_modules.settings.loggers import WandbOptions
@@ -130,3 +131,30 @@ def test_a_service_that_does_not_answer_leaves_an_offline_run(monkeypatch, tmp_p
     ours.close(0)
     assert "W&B is offline: the service did not take the run" in capfd.readouterr().err
     assert of_type(tmp_path, "run")[0]["display_name"] == "pade-tiny-digits-s0"
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "message"),
+    [
+        ({}, {"project": "a/b"}, "Invalid project name 'a/b'"),
+        ({}, {"project": "p" * 200}, "exceeded 128 characters"),
+        ({"WANDB_PROJECT": "a/b#"}, {}, "Invalid project name 'a/b#'"),
+        ({}, {"tags": ["t" * 100]}, "Tags must be between 1 and 64 characters"),
+    ],
+)
+def test_settings_that_wandb_refuses_are_one_sentence(monkeypatch, tmp_path, environment, options, message):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    sections = {"method": {"name": "pade"}, "backbone": {"name": "tiny"}, "data": {"name": "digits"}, "seed": 0}
+    with pytest.raises(OptionError) as caught:
+        ours.build(Run(tmp_path, sections), WandbOptions(mode="offline", **options))
+    assert str(caught.value).startswith("W&B refuses its settings: ")
+    assert message in str(caught.value)
+    assert str(caught.value).endswith("mend logger.project, logger.tags or the variables WANDB_*")
+    assert "\n" not in str(caught.value)
+    assert wandb.run is None
+
+
+def test_an_unknown_mode_of_wandb_is_offline_and_said(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "nonsense")
+    assert ours._mode(WandbOptions()) == ("offline", "WANDB_MODE=nonsense is unknown")
