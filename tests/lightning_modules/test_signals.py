@@ -127,13 +127,20 @@ Deaf()
 """
 
 
+STARTS = {  # run.py, and the installed command
+    "run.py": f"import runpy; runpy.run_path({str(ROOT / 'run.py')!r}, run_name='__main__')",
+    "gcp-run": "from run import main; main()",
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_signal_while_modules_are_imported(tmp_path, name, code):
+def test_a_signal_while_modules_are_imported(tmp_path, start, name, code):
     """It comes from a destructor in the first import of a package, where an error would be lost."""
     (tmp_path / "hydra.py").write_text(DEAF_IMPORT.format(name=name))
-    script = f"import runpy, sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; "
-    script += f"runpy.run_path({str(ROOT / 'run.py')!r}, run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    script = f"import sys; sys.argv = ['bin/{start}']; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; "
+    command = [sys.executable, "-c", script + STARTS[start]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, f"error: {TOO_EARLY}\n")
 
 
