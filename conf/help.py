@@ -101,21 +101,22 @@ def _show_topic(console: Console, topic: str) -> None:
 
 
 def _names(group: str, section: str, registry: Registry[Any]) -> Table:
-    table = _table(f"{group}=...", "name", "what it is", f"options, set as {section}.option=value")
     of_section = section_options(section)
-    for name in registry.names():
-        entry = registry.get(name)
-        options = [f"{each.field.name}={_default(each)}" for each in of_section if each.owner == name]
-        table.add_row(name, escape(entry.summary), escape(" ".join(options)))
-    return table
+    options = {name: [each for each in of_section if each.owner == name] for name in registry.names()}
+    return _listed(f"{group}=...", section, registry, options)
 
 
 def _callbacks() -> Table:
-    title = f"callbacks.NAME: each is {SWITCH}"
-    table = _table(title, "name", "what it is", "options, set as callbacks.NAME.option=value")
-    for name in sections_of_callbacks():
-        options = [f"{each.field.name}={_default(each)}" for each in inner(name)]
-        table.add_row(name, escape(CALLBACKS.get(name).summary), escape(" ".join(options)))
+    options = {name: inner(name) for name in sections_of_callbacks()}
+    return _listed(f"callbacks.NAME: each is {SWITCH}", "callbacks.NAME", CALLBACKS, options)
+
+
+def _listed(title: str, section: str, registry: Registry[Any], options: dict[str, list[Known]]) -> Table:
+    """Names of a registry with what they are and their options."""
+    table = _table(title, "name", "what it is", f"options, set as {section}.option=value")
+    for name, own in options.items():
+        defaults = " ".join(f"{each.field.name}={_default(each)}" for each in own)
+        table.add_row(name, escape(registry.get(name).summary), escape(defaults))
     return table
 
 

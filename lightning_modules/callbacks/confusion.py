@@ -51,13 +51,7 @@ class Confusion(Callback):
         self._metric = MulticlassConfusionMatrix(len(self._names)).to(pl_module.device)
 
     def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any, **__: Any
     ) -> None:
         """Count the batch."""
         self._metric.update(outputs["logits"], outputs["labels"])

@@ -75,15 +75,7 @@ class StopTogether(Callback):
         """Signals act at once again."""
         SIGNALS.release()
 
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def on_test_batch_end(self, *_: Any, **__: Any) -> None:
         """Signals act at once here; this is for one that could not."""
         SIGNALS.check()
 
