@@ -191,7 +191,7 @@ def test_timm_itself_is_not_asked_for_weights():
 
 def test_without_timm_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(MissingDependencyError, match=r"needs the extra timm: pip install 'gcp-lightning\[timm\]'"):
+    with pytest.raises(MissingDependencyError, match=r"extra timm; install it with: pip install '\.\[timm\]'"):
         gcp.create_backbone("timm")
 
 
