@@ -112,6 +112,7 @@ def test_a_run_elsewhere_with_a_plugin(cli, tmp_path, summary_of, monkeypatch):
     assert "plugin 'my_half' cannot be imported" in gone.err
 
 
+@pytest.mark.slow
 def test_a_sweep_over_checkpoints(cli, tmp_path, summary_of, monkeypatch):
     """Each job by its own checkpoint's plugins and names, options by what all have in common; none is lost."""
     monkeypatch.delenv("GCP_DATA", raising=False)

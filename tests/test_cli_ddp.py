@@ -24,6 +24,7 @@ DDP = (*(argument for argument in SMALL if "limit" not in argument), "trainer.li
 ONE = ("mode=test", "trainer=default", "trainer.accelerator=cpu")
 
 
+@pytest.mark.slow
 def test_metrics_are_those_of_one_process(cli, tmp_path, summary_of):
     outcome = cli(*DDP, "data.eval_batch_size=10", "hydra.run.dir=two")
     assert outcome.code == 0, outcome.err

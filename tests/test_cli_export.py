@@ -43,6 +43,7 @@ def test_a_hybrid_network_is_exported_with_its_second_method(cli, tmp_path, summ
     assert not (tmp_path / "out/model.onnx").exists()
 
 
+@pytest.mark.slow
 def test_both_formats(cli, tmp_path, summary_of):
     runtime = pytest.importorskip("onnxruntime")
     assert cli("method=average", *SMALL, "hydra.run.dir=run").code == 0

@@ -124,6 +124,7 @@ def test_a_directory_in_use_is_left_alone(cli, tmp_path):
     assert not (directory / ".lock").exists()
 
 
+@pytest.mark.slow
 def test_a_job_of_a_sweep_that_another_process_is_at(cli, tmp_path):
     sweep = ("-m", "seed=0,1", *SMALL, "hydra.sweep.dir=sweep")
     assert cli(*sweep).code == 0

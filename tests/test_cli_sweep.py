@@ -58,6 +58,7 @@ gcp.register_method("broken", options=SpectralOptions, kernel=broken)
 """
 
 
+@pytest.mark.slow
 def test_one_method_fails_and_the_others_finish(cli, tmp_path):
     (tmp_path / "my_broken.py").write_text(BROKEN)
     outcome = cli("-m", "plugins=[my_broken]", "method=pade,broken,newton", *SMALL, "hydra.sweep.dir=sweep")
@@ -94,6 +95,7 @@ def test_a_loss_that_is_not_finite_is_one_failure(cli, tmp_path):
     assert "optimizer.lr=1e30" in (tmp_path / "sweep/sweep.md").read_text().replace("1e+30", "1e30")
 
 
+@pytest.mark.slow
 def test_again_only_what_is_missing(cli, tmp_path):
     arguments = ["-m", "method=pade", "seed=0,1", *SMALL, "hydra.sweep.dir=sweep"]
     assert cli(*arguments).code == 0

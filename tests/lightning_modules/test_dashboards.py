@@ -26,6 +26,7 @@ def keys(directory):
     return {name.split(".")[0] for record in of_type(directory, "history") for name in record["item"]}
 
 
+@pytest.mark.slow
 def test_a_sweep_of_two_methods_reads_as_one_comparison(cli, tmp_path):
     outcome = cli("-m", "method=pade,newton", "logger=wandb", *WATCHED, *SMALL, "hydra.sweep.dir=sweeps/first")
     assert outcome.code == 0, outcome.err
