@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -15,6 +16,9 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core each, also for the processes that tests start
     os.environ["OMP_NUM_THREADS"] = "1"
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell; what tests start would ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from datamodules.datasets import DATASETS
 from gcp.backbones.registry import BACKBONES

@@ -57,8 +57,17 @@ def test_a_sweep_of_two_methods_reads_as_one_comparison(cli, tmp_path):
     assert wandb.run is None
 
 
-def test_a_sweep_of_wandb_drives_the_command_line(cli, tmp_path, summary_of, monkeypatch):
+@pytest.fixture
+def sweep_of_wandb(monkeypatch):
+    """W&B reads the variable once a process, and would take the runs of later tests for its sweep's."""
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc123")
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+@pytest.mark.usefixtures("sweep_of_wandb")
+def test_a_sweep_of_wandb_drives_the_command_line(cli, tmp_path, summary_of):
     sweep = yaml.safe_load((ROOT / "conf/wandb_sweep.yaml").read_text())
     assert (ROOT / sweep["program"]).exists()
     assert sweep["command"][:3] == ["${env}", "${interpreter}", "${program}"]
