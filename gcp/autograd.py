@@ -1,9 +1,9 @@
-"""What the autograd Functions here share: products without autocast, no forward mode, and an end of derivatives."""
+"""What the autograd Functions here share: products without autocast, one mode or both, and an end of derivatives."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -47,8 +47,57 @@ class ReverseMode(torch.autograd.Function):
             ) from None
 
 
+class BothModes(ReverseMode):
+    """A Function with a derivative in forward mode too: its `tangent`, which is what torch calls ``jvp``.
+
+    torch.compile does not trace Functions that have a ``jvp``. So the class that is written down, and traced, has none;
+    in eager mode a twin of it runs that has. Both keep what they need by `keep`.
+
+    >>> class Square(BothModes):
+    ...     @staticmethod
+    ...     def forward(x):
+    ...         return x**2
+    ...     @staticmethod
+    ...     def setup_context(ctx, inputs, output):
+    ...         keep(ctx, *inputs)
+    ...     @staticmethod
+    ...     def backward(ctx, grad):
+    ...         return 2 * ctx.saved_tensors[0] * grad
+    ...     tangent = backward
+    >>> torch.func.jvp(Square.apply, (torch.tensor(3.0),), (torch.tensor(1.0),))[1]
+    tensor(6.)
+    """
+
+    in_eager_mode: ClassVar[type[BothModes]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "jvp" not in vars(cls):
+            members = {"jvp": staticmethod(cls.tangent), "__module__": cls.__module__, "__doc__": cls.__doc__}
+            cls.in_eager_mode = type(cls.__name__, (cls,), members)
+
+    @staticmethod
+    def tangent(ctx: Any, *tangents: Tensor | None) -> Any:
+        """Tangents of the outputs from those of the inputs; None stands for 0, and for what has none."""
+        raise NotImplementedError
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """The Function's outputs."""
+        if torch.compiler.is_compiling():
+            return super().apply(*args, **kwargs)
+        return super(BothModes, cls.in_eager_mode).apply(*args, **kwargs)
+
+
+def keep(ctx: Any, *tensors: Tensor | None) -> None:
+    """Save ``tensors`` for the backward and the tangent of a `BothModes`: inputs and outputs alone."""
+    ctx.save_for_backward(*tensors)
+    if not torch.compiler.is_compiling():
+        ctx.save_for_forward(*tensors)
+
+
 def no_derivative(message: str) -> Any:
-    """A Function's ``backward`` that raises DerivativeError with ``message``.
+    """A Function's ``backward``, or ``tangent``, that raises DerivativeError with ``message``.
 
     >>> class Negative(ReverseMode):
     ...     @staticmethod
