@@ -56,7 +56,7 @@ def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
     """Square root of the covariance of features over their positions, or what other function the method carries.
 
     Args:
-        features: (B, C, H, W) or (B, C, N), any floating dtype.
+        features: (B, C, H, W), (B, C, L) or (B, C, T, H, W), any floating dtype.
         method: from `spectral_method`; decides the gradient, and the precision of the computation.
 
     Returns:

@@ -8,12 +8,16 @@ import torch
 from torch import Tensor
 
 from gcp.autograd import ReverseMode, without_autocast
-from gcp.errors import DtypeError, ShapeError
+from gcp.errors import DtypeError, OptionError, ShapeError
+from gcp.registry import nearest
 from gcp.rounding import mean_rounding
+
+FORMS = "(B, C, H, W), (B, C, L) or (B, C, T, H, W)"
+LAYOUTS = ("channels_first", "tokens")
 
 
 def flat_features(features: Tensor, positions: int = 2) -> Tensor:
-    """Feature maps (B, C, H, W) or (B, C, N) as (B, C, N).
+    """Maps (B, C, H, W), sequences (B, C, L) and clips (B, C, T, H, W) as (B, C, N), N positions in whatever order.
 
     Args:
         features: any floating dtype.
@@ -27,8 +31,8 @@ def flat_features(features: Tensor, positions: int = 2) -> Tensor:
     torch.Size([2, 8, 25])
     """
     check_floating(features, "features")
-    if features.dim() not in (3, 4):
-        raise ShapeError(f"features must be (B, C, H, W) or (B, C, N), got shape {tuple(features.shape)}")
+    if features.dim() not in (3, 4, 5):
+        raise ShapeError(f"features must be {FORMS}, got shape {tuple(features.shape)}")
     flat = features.flatten(2)
     if flat.shape[-1] < positions:
         size = "x".join(map(str, features.shape[2:]))  # not before: the compiler has no numbers for sizes that vary
@@ -40,15 +44,40 @@ def flat_features(features: Tensor, positions: int = 2) -> Tensor:
 
 
 def check_channels(features: Tensor, channels: int) -> None:
-    """Raise ShapeError unless ``features`` (B, C, H, W) or (B, C, N) has C = ``channels``; as `check_floating`, too.
+    """Raise ShapeError unless ``features``, in a form of `flat_features`, have C = ``channels``; as `check_floating`.
 
     >>> check_channels(torch.rand(2, 8, 5, 5), 4)
     Traceback (most recent call last):
     gcp.errors.ShapeError: this layer pools 4 channels, got shape (2, 8, 5, 5)
     """
     check_floating(features, "features")
-    if features.dim() in (3, 4) and features.shape[1] != channels:
-        raise ShapeError(f"this layer pools {channels} channels, got shape {tuple(features.shape)}")
+    if features.dim() in (3, 4, 5) and features.shape[1] != channels:
+        tokens = features.dim() == 3 and features.shape[2] == channels
+        hint = '; for tokens (B, N, C) say layout="tokens"' if tokens else ""
+        raise ShapeError(f"this layer pools {channels} channels, got shape {tuple(features.shape)}{hint}")
+
+
+def check_layout(layout: str) -> None:
+    """Raise OptionError unless ``layout`` is one of LAYOUTS.
+
+    >>> check_layout("token")
+    Traceback (most recent call last):
+    gcp.errors.OptionError: layout must be one of channels_first, tokens, got 'token' (did you mean 'tokens'?)
+    """
+    if layout not in LAYOUTS:
+        raise OptionError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}{nearest(str(layout), LAYOUTS)}")
+
+
+def channels_first(tokens: Tensor) -> Tensor:
+    """Tokens (B, N, C) as (B, C, N). Raises ShapeError for another number of dimensions, DtypeError.
+
+    >>> channels_first(torch.rand(2, 196, 8)).shape
+    torch.Size([2, 8, 196])
+    """
+    check_floating(tokens, "tokens")
+    if tokens.dim() != 3:
+        raise ShapeError(f"tokens must be (B, N, C), got shape {tuple(tokens.shape)}")
+    return tokens.mT
 
 
 def check_matrix(matrix: Tensor) -> None:

@@ -111,7 +111,7 @@ def covariance_function(features: Tensor, f: FunctionLike = "sqrt", method: str 
     """f of the covariance of features over their positions, decomposing the smaller of Gram matrix and covariance.
 
     Args:
-        features: (B, C, H, W) or (B, C, N), any floating dtype; two positions or more.
+        features: (B, C, H, W), (B, C, L) or (B, C, T, H, W), any floating dtype; two positions or more.
         f, method, options: as in `spectral_function`. A covariance is singular more often than not, so an f that is
             infinite at 0 ("inverse_sqrt", "log", a negative power) needs eps.
 

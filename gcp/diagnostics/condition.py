@@ -16,7 +16,7 @@ def condition_number(features: Tensor) -> Tensor:
     every covariance is singular, which says nothing about training.
 
     Args:
-        features: (B, C, H, W) or (B, C, N), any floating dtype.
+        features: (B, C, H, W), (B, C, L) or (B, C, T, H, W), any floating dtype.
 
     Returns:
         (B,) float64, at least 1; NaN for features that are constant or not finite.

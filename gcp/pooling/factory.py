@@ -7,19 +7,25 @@ from typing import Any
 from torch import Tensor, nn
 
 from gcp.errors import OptionError
-from gcp.features import check_channels, flat_features
+from gcp.features import channels_first, check_channels, check_layout, flat_features
 from gcp.methods import METHODS
 from gcp.options import check_type, make_options
 from gcp.plugins import built_by, size_of
 
 
-def create_pooling(name: str, in_channels: int, reduced_channels: int | None = None, **options: Any) -> nn.Module:
-    """A pooling layer that maps (B, in_channels, H, W) or (B, in_channels, N) to (B, out_features).
+def create_pooling(
+    name: str, in_channels: int, reduced_channels: int | None = None, layout: str = "channels_first", **options: Any
+) -> nn.Module:
+    """A pooling layer that maps features of any kind, C = ``in_channels``, to (B, out_features).
+
+    Maps (B, C, H, W), sequences (B, C, L), clips (B, C, T, H, W); and tokens (B, N, C), which no shape tells from a
+    sequence, with ``layout="tokens"`` alone.
 
     Args:
         name: one of `list_methods()`.
         in_channels: channels of the feature map, at least 1.
         reduced_channels: channels left by a 1x1 convolution, batch norm and ReLU before pooling; None: no reduction.
+        layout: "channels_first", or "tokens" for (B, N, C).
         options: the method's own, see `gcp.methods`.
 
     Returns:
@@ -36,6 +42,7 @@ def create_pooling(name: str, in_channels: int, reduced_channels: int | None = N
     info = METHODS.get(name)
     check_type("in_channels", in_channels, int)
     check_type("reduced_channels", reduced_channels, int | None)
+    check_layout(layout)
     for what, channels in (("in_channels", in_channels), ("reduced_channels", reduced_channels)):
         if channels is not None and channels < 1:
             raise OptionError(f"{what} must be a whole number of at least 1, got {channels}")
@@ -44,10 +51,10 @@ def create_pooling(name: str, in_channels: int, reduced_channels: int | None = N
     pooling: nn.Module = built_by(
         info.layer, f"layer of the method '{name}'", "out_features", pooled_channels, info, built
     )
-    if reduced_channels is None:
-        return pooling
-    reduction = channel_reduction(in_channels, reduced_channels)
-    return ReducedPooling(in_channels, reduction, pooling, size_of(pooling, "out_features"))
+    if reduced_channels is not None:
+        reduction = channel_reduction(in_channels, reduced_channels)
+        pooling = ReducedPooling(in_channels, reduction, pooling, size_of(pooling, "out_features"))
+    return TokenPooling(pooling, size_of(pooling, "out_features")) if layout == "tokens" else pooling
 
 
 def channel_reduction(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -63,7 +70,7 @@ def channel_reduction(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class ReducedPooling(nn.Module):
-    """Channel reduction, then pooling: (B, C, H, W) or (B, C, N) to (B, out_features)."""
+    """Channel reduction, then pooling: features of the forms of `flat_features` to (B, out_features)."""
 
     def __init__(self, in_channels: int, reduction: nn.Module, pooling: nn.Module, out_features: int) -> None:
         super().__init__()
@@ -73,9 +80,23 @@ class ReducedPooling(nn.Module):
         self.out_features = out_features
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) or (B, C, N) to (B, out_features)."""
+        """(B, C, H, W), (B, C, L) or (B, C, T, H, W) to (B, out_features)."""
         check_channels(features, self.in_channels)
         if features.dim() != 4:
             features = flat_features(features, positions=1).unsqueeze(-1)  # a map one position wide
         pooled: Tensor = self.pooling(self.reduction(features))
+        return pooled
+
+
+class TokenPooling(nn.Module):
+    """Pooling of tokens: (B, N, C) to (B, out_features)."""
+
+    def __init__(self, pooling: nn.Module, out_features: int) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.out_features = out_features
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, C) to (B, out_features)."""
+        pooled: Tensor = self.pooling(channels_first(tokens))
         return pooled

@@ -38,9 +38,35 @@ def test_sequences_are_maps_without_a_second_side(name: str, reduced: int | None
     layer = create_pooling(name, 6, reduced).double()
     x = noise(4, 6, 3, 4)
     assert relative_error(layer(x.flatten(2)), layer(x)) < 1e-12  # products in another order
-    for wrong in (noise(4, 6), noise(4, 6, 2, 2, 2), noise(4, 5, 3, 4), noise(4, 5, 12), noise(6, 12)):
+    for wrong in (noise(4, 6), noise(4, 6, 2, 2, 2, 2), noise(4, 5, 3, 4), noise(4, 5, 12), noise(6, 12)):
         with pytest.raises(ShapeError):
             layer(wrong)
+
+
+@pytest.mark.parametrize("reduced", [None, 3])
+@pytest.mark.parametrize("name", ALL)
+def test_clips_and_tokens_are_maps_of_their_positions(name: str, reduced: int | None) -> None:
+    """Value and gradient of (B, C, T, H, W), and of (B, N, C) where the layout says so: nothing is guessed."""
+    torch.manual_seed(0)
+    layer = create_pooling(name, 6, reduced).double()
+    tokens = create_pooling(name, 6, reduced, layout="tokens").double()
+    tokens.pooling.load_state_dict(layer.state_dict())
+    x = noise(4, 6, 2, 3, 2)
+    assert tokens.out_features == layer.out_features
+    gradient = noise(4, int(layer.out_features), seed=7)
+    y, grad = forward_backward(layer, x.flatten(2), gradient)
+    clip_y, clip_grad = forward_backward(layer, x, gradient)
+    token_y, token_grad = forward_backward(tokens, x.flatten(2).mT, gradient)
+    # Sums in another order: 1e-13 of values; the gradients of eigenvectors divide by gaps of 1e-2 and less.
+    for found, expected in ((clip_y, y), (token_y, y), (clip_grad.flatten(2), grad), (token_grad.mT, grad)):
+        assert relative_error(found, expected) < 1e-10
+    for wrong in (noise(4, 6), noise(4, 6, 3, 4), noise(4, 12, 5)):
+        with pytest.raises(ShapeError):
+            tokens(wrong)
+    with pytest.raises(ShapeError, match=r'this layer pools 6 channels, got .* say layout="tokens"'):
+        layer(noise(4, 12, 6))
+    with pytest.raises(OptionError, match="layout must be one of channels_first, tokens, got 'token'"):
+        create_pooling(name, 6, layout="token")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
