@@ -37,20 +37,17 @@ def newton(spectrum: Spectrum, options: NewtonOptions) -> tuple[Tensor, Tensor]:
     >>> round(P.grad[0, 1].item(), 4)
     0.1667
     """
-    eigenvalues = spectrum.eigenvalues
-    unlisted = spectrum.channels - (eigenvalues.shape[-1] - 1)  # null eigenvalues that have no entry of their own
-    trace = eigenvalues[..., :-1].sum(-1, keepdim=True) + unlisted * spectrum.null
-    trace = trace.where(trace > 0, 1)
+    trace = spectrum.trace
     root = trace.sqrt()
-    a = eigenvalues / trace
+    a = spectrum.eigenvalues / trace
     z, dz = _inverse_root(a, options.iterations)
     if spectrum.function.name == "inverse_sqrt":
         scale = root * trace
         weights = -(z / 2 + a * dz.diagonal(dim1=-2, dim2=-1)) / scale
-        return _mirrored(dz) / scale.unsqueeze(-1), weights
+        return mirrored(dz) / scale.unsqueeze(-1), weights
     dy = a.unsqueeze(-2) * dz + z.unsqueeze(-1)
     weights = a * (z / 2 - dy.diagonal(dim1=-2, dim2=-1)) / root
-    return _mirrored(dy) / root.unsqueeze(-1), weights
+    return mirrored(dy) / root.unsqueeze(-1), weights
 
 
 def _inverse_root(a: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
@@ -74,7 +71,8 @@ def _inverse_root(a: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
     return z, dz
 
 
-def _mirrored(upper: Tensor) -> Tensor:
+def mirrored(upper: Tensor) -> Tensor:
+    """The symmetric matrix (..., n, n) with this upper triangle."""
     return upper.triu() + upper.triu(1).mT
 
 

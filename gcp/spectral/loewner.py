@@ -49,6 +49,13 @@ class Spectrum:
         return self.eigenvalues[..., -1:]
 
     @property
+    def trace(self) -> Tensor:
+        """tr(P), the map's shift included, (..., 1); 1 where P is 0."""
+        unlisted = self.channels - (self.eigenvalues.shape[-1] - 1)  # null ones that have no entry of their own
+        trace = self.eigenvalues[..., :-1].sum(-1, keepdim=True) + unlisted * self.null
+        return trace.where(trace > 0, 1)
+
+    @property
     def larger(self) -> Tensor:
         """The one of lam_i, lam_j that is larger in magnitude, (..., n, n); of a and -a, the one that stands first."""
         if self.function.nonnegative:

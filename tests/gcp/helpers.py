@@ -13,8 +13,15 @@ from gcp.pooling.factory import create_pooling
 SPECTRAL = [name for name in list_methods() if METHODS.get(name).kernel is not None]
 UNCUT = [name for name in SPECTRAL if METHODS.get(name).keep is None]
 
+
 # D of a pair of eigenvalues: kernel(larger, smaller, i, j) is L_ij for i before j in descending order
 PairKernel = Callable[[float, float, int, int], float]
+
+
+def has_meaning(method: str, function: str) -> bool:
+    """Whether the kernel of the method is a gradient of the function of that name."""
+    functions = METHODS.get(method).functions
+    return functions is None or function in functions
 
 
 def pooling(name: str, channels: int, precision: str = "float64", **options: object) -> nn.Module:

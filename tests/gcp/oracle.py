@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.gcp.helpers import symmetric
 
 EXACT = ("original", "pade", "lyapunov", "topn")  # the divided difference itself, at distinct eigenvalues
-KNOWN = (*EXACT, "taylor", "trunc", "pi", "newton")
+KNOWN = (*EXACT, "taylor", "trunc", "pi", "newton", "halley")
 EPS = torch.finfo(torch.float64).eps
 
 
@@ -55,15 +55,27 @@ def relative_gap(x: Tensor) -> float:
     return float(gaps[gaps > EPS * max(x.flatten(1).shape) / 8].min())
 
 
-def newton_schulz(P: Tensor, iterations: int = 10) -> Tensor:
-    """The coupled iteration on P/tr P, with the root of the trace put back."""
+def newton_schulz(P: Tensor, iterations: int = 10, inverse: bool = False) -> Tensor:
+    """The coupled iteration on P/tr P, with the root of the trace put back; or its inverse root."""
     trace = P.trace()
     eye = torch.eye(len(P), dtype=P.dtype)
     Y, Z = P / trace, eye
     for _ in range(iterations):
         T = (3 * eye - Z @ Y) / 2
         Y, Z = Y @ T, T @ Z
-    return Y * trace.sqrt()
+    return Z / trace.sqrt() if inverse else Y * trace.sqrt()
+
+
+def halley(P: Tensor, iterations: int = 4, inverse: bool = False) -> Tensor:
+    """Halley's iteration X (X^2 + 3 A) (3 X^2 + A)^-1 on A = P/tr P, with the root of the trace put back; or X^-1."""
+    trace = P.trace()
+    A, X = P / trace, torch.eye(len(P), dtype=P.dtype)
+    for _ in range(iterations):
+        X = torch.linalg.solve(3 * X @ X + A, X @ (X @ X + 3 * A))
+    return torch.linalg.inv(X) / trace.sqrt() if inverse else X * trace.sqrt()
+
+
+ITERATIONS = {"newton": newton_schulz, "halley": halley}  # whose gradient is autograd's through all of it
 
 
 def oracle(name: str, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,9 +95,9 @@ def oracle(name: str, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     root = (U * values) @ U.T
     if lam[0] == 0:
         return root, torch.zeros_like(x, dtype=torch.float64)
-    if name == "newton":
+    if name in ITERATIONS:
         P = (centred @ centred.T).requires_grad_()
-        (to_covariance,) = torch.autograd.grad((newton_schulz(P) * G).sum(), P)
+        (to_covariance,) = torch.autograd.grad((ITERATIONS[name](P) * G).sum(), P)
     else:
         L = torch.zeros(channels, channels, dtype=torch.float64)
         for i in range(channels):

@@ -2,11 +2,18 @@
 
 from collections.abc import Callable
 
+import mpmath
 import pytest
 import torch
 from torch import Tensor
 
+from gcp.methods import METHODS
+from gcp.methods.halley import HalleyOptions
+from gcp.methods.mpa import coefficients
 from gcp.pooling.factory import create_pooling
+from gcp.registry import resolve
+from gcp.spectral.loewner import spectrum
+from gcp.spectral.maps import SquareRoot
 from tests.gcp.helpers import (
     SPECTRAL,
     covariance,
@@ -20,6 +27,7 @@ from tests.gcp.helpers import (
     unvech,
     with_spectrum,
 )
+from tests.gcp.oracle import ITERATIONS
 
 
 def away_from_zero(x: Tensor) -> Tensor:
@@ -161,29 +169,74 @@ def test_topn_options_and_default() -> None:
     assert torch.allclose(run(n=8), original, rtol=1e-12)
 
 
-def newton_schulz_gradient(x: Tensor, gradient: Tensor, iterations: int) -> Tensor:
-    """Autograd through the coupled matrix iteration on P/tr P, compensated by sqrt(tr P) afterwards."""
+def iteration_gradient(name: str, x: Tensor, gradient: Tensor, iterations: int) -> Tensor:
+    """Autograd through the matrix iteration on P/tr P, compensated by sqrt(tr P) afterwards."""
     x = x.clone().requires_grad_()
-    P = covariance(x)
-    trace = P.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
-    eye = torch.eye(P.shape[-1], dtype=P.dtype).expand_as(P)
-    Y, Z = P / trace, eye
-    for _ in range(iterations):
-        T = (3 * eye - Z @ Y) / 2
-        Y, Z = Y @ T, T @ Z
-    row, column = torch.triu_indices(P.shape[-1], P.shape[-1])
-    (grad,) = torch.autograd.grad((Y * trace.sqrt())[:, row, column], x, gradient)
+    Z = torch.stack([ITERATIONS[name](P, iterations) for P in covariance(x)])
+    row, column = torch.triu_indices(x.shape[1], x.shape[1])
+    (grad,) = torch.autograd.grad(Z[:, row, column], x, gradient)
     return grad
 
 
-@pytest.mark.parametrize("iterations", [1, 5, 10])
-@pytest.mark.parametrize("case", INPUTS)
-def test_newton_is_autograd_through_newton_schulz(case: str, iterations: int) -> None:
+ITERATED = [("newton", 1), ("newton", 5), ("newton", 10), ("halley", 1), ("halley", 4)]
+
+
+@pytest.mark.parametrize(
+    ("case", "name", "iterations"), [*((case, *each) for each in ITERATED for case in INPUTS), ("N>=C", "halley", 8)]
+)
+def test_autograd_through_the_matrix_iteration(case: str, name: str, iterations: int) -> None:
+    """At a singular matrix autograd through quotients loses 9^K: for K = 20 see `test_halley_to_fifty_digits`."""
     make, activation = INPUTS[case]
     x = activation(make())
     gradient = grad_out(x.shape[1], len(x))
-    _, grad = forward_backward(pooling("newton", x.shape[1], iterations=iterations), x, gradient)
-    assert relative_error(grad, newton_schulz_gradient(x, gradient, iterations)) < 1e-10
+    _, grad = forward_backward(pooling(name, x.shape[1], iterations=iterations), x, gradient)
+    assert relative_error(grad, iteration_gradient(name, x, gradient, iterations)) < 1e-10
+
+
+@pytest.mark.parametrize("steps", [4, 8, 20])
+def test_halley_to_fifty_digits(steps: int) -> None:
+    """Every entry of L to 1e-14 of itself: close, tiny, tied and null eigenvalues."""
+    lam = torch.tensor([0.5, 0.3, 0.3, 0.2, 0.2 * (1 - 1e-9), 1e-3, 1e-8, 1e-14, 0.0, 0.0], dtype=torch.float64)
+    seen = spectrum(lam[None], len(lam), 50, SquareRoot(), True)
+    L, trace = resolve(METHODS.get("halley").kernel)(seen, HalleyOptions(iterations=steps))
+    with mpmath.workdps(120):
+        total = mpmath.fsum(lam.tolist())
+
+        def root(a: mpmath.mpf) -> mpmath.mpf:
+            x = mpmath.mpf(1)
+            for _ in range(steps):
+                x = x * (x**2 + 3 * a) / (3 * x**2 + a)
+            return x
+
+        def difference(a: float, b: float) -> mpmath.mpf:
+            first, second = mpmath.mpf(a) / total, mpmath.mpf(b) / total
+            if a == b:
+                second += mpmath.mpf(10) ** -50
+            return (root(first) - root(second)) / (first - second)
+
+        rows = [[difference(a, b) / mpmath.sqrt(total) for b in lam.tolist()] for a in lam.tolist()]
+        slopes = [root(a / total) / 2 - a / total * difference(a, a) for a in map(mpmath.mpf, lam.tolist())]
+        expected = torch.tensor([[float(entry) for entry in row] for row in rows], dtype=torch.float64)
+        weights = torch.tensor([float(slope / mpmath.sqrt(total)) for slope in slopes], dtype=torch.float64)
+    torch.testing.assert_close(L[0, :-1, :-1], expected, rtol=1e-14, atol=0)
+    torch.testing.assert_close(trace[0, :-1], weights, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_halley_is_the_pade_approximant_of_mpa(steps: int) -> None:
+    """K steps are degree (3^K - 1)/2: 1 and 4. The divided differences of p/q from its binomial coefficients."""
+    p, q = coefficients((3**steps - 1) // 2)
+    lam = torch.tensor([0.6, 0.3, 0.09, 0.01, 0.0], dtype=torch.float64)  # of trace 1
+
+    def root(a: float) -> float:
+        return sum(c * a**k for k, c in enumerate(p)) / sum(c * a**k for k, c in enumerate(q))
+
+    seen = spectrum(lam[None], len(lam), 50, SquareRoot(), True)
+    L, _ = resolve(METHODS.get("halley").kernel)(seen, HalleyOptions(iterations=steps))
+    for i, a in enumerate(lam.tolist()):
+        for j, b in enumerate(lam.tolist()):
+            if a != b:
+                assert float(L[0, i, j]) == pytest.approx((root(a) - root(b)) / (a - b), rel=1e-13)
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
@@ -204,11 +257,11 @@ def test_precisions_agree(name: str, precision: str, tolerance: float, shape: tu
 def test_gradient_is_centred_and_follows_homogeneity(name: str, shape: tuple[int, ...]) -> None:
     """Adding a constant to a channel changes nothing; and, by Euler, <dℓ/dx, x> = L for L linear in the root of P.
 
-    Newton's is the root's polynomial, topn's cut has the same degree: their own roots have it too.
+    Newton's is the root's polynomial, Halley's a quotient, topn's cut has the same degree: their own roots have it too.
     """
     x = noise(*shape, seed=21)
     gradient = grad_out(shape[1], len(x))
-    options = {"iterations": 30} if name == "newton" else {}
+    options = {"newton": {"iterations": 30}, "halley": {"iterations": 20}}.get(name, {})
     y, grad = forward_backward(create_pooling(name, shape[1], precision="float64", **options), x, gradient)
     assert grad.mean((2, 3)).abs().max() < 1e-14
     assert abs(float((grad * x).sum() / (gradient * y).sum()) - 1) < 1e-9

@@ -93,18 +93,23 @@ def test_order_of_positions_is_no_matter(name: str, x: Tensor, seed: int) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "option", "enough"), [("taylor", "degree", 4000), ("pi", "iterations", 4000), ("newton", "iterations", 40)]
+    ("name", "option", "steps"),
+    [
+        ("taylor", "degree", (2, 5, 4000)),
+        ("pi", "iterations", (2, 5, 4000)),
+        ("newton", "iterations", (2, 5, 40)),
+        ("halley", "iterations", (1, 2, 20)),
+    ],
 )
 @few
 @given(seed=seeds)
-def test_limit_is_exact(name: str, option: str, enough: int, seed: int) -> None:
+def test_limit_is_exact(name: str, option: str, steps: tuple[int, ...], seed: int) -> None:
     """Ratios of eigenvalues of 0.9 and less: 0.9^4000 is nothing; and each step on the way is closer."""
     x, _ = with_spectrum([1.0, 0.9, 0.7, 0.2], 9, seed)
     gradient = grad_out(4, seed=seed)
     exact = forward_backward(pooling("lyapunov", 4), x, gradient)[1]
     errors = [
-        relative_error(forward_backward(pooling(name, 4, **{option: steps}), x, gradient)[1], exact)
-        for steps in (2, 5, enough)
+        relative_error(forward_backward(pooling(name, 4, **{option: count}), x, gradient)[1], exact) for count in steps
     ]
     assert errors[0] > errors[1]
     assert errors[2] < 1e-11

@@ -161,6 +161,7 @@ def test_names_and_published_defaults() -> None:
         "taylor": {"degree": 100},
         "pi": {"iterations": 19},
         "newton": {"iterations": 10},
+        "halley": {"iterations": 4},
         "trunc": {"limit": 1e10},
         "topn": {"n": None, "fraction": None},
         "original": {},

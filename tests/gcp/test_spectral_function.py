@@ -10,6 +10,8 @@ import gcp
 from gcp.errors import DerivativeError, DomainError, NonFiniteError, OptionError, ShapeError, UnknownNameError
 from gcp.methods import METHODS
 from gcp.spectral.maps import Custom, ExpNeg, InverseSquareRoot, Log, Power, SquareRoot
+from tests.gcp.helpers import has_meaning
+from tests.gcp.oracle import ITERATIONS
 
 METHOD_NAMES = [name for name in METHODS.names() if METHODS.get(name).kernel is not None]
 RECIPROCAL = (torch.reciprocal, lambda a: -1 / a**2)
@@ -177,7 +179,7 @@ def loss_gradient(function, x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("positions", [4, 9], ids=["gram", "dense"])
 def test_every_method_gives_the_same_on_features_and_matrix(case, method, positions):
     f = REGULAR[case]
-    if method == "newton" and f.name not in ("sqrt", "inverse_sqrt"):
+    if not has_meaning(method, f.name):
         pytest.skip("no meaning")
     options = {"n": 2} if method == "topn" else {}
     x = features(2, 6, positions)
@@ -252,30 +254,24 @@ def test_relative_eps_of_topn_is_differentiated_where_it_acts(positions):
     assert gradcheck(lambda x: gcp.covariance_function(x, f, "topn", n=1).diagonal(dim1=-2, dim2=-1).sum(), x)
 
 
-def newton_schulz(P: torch.Tensor, iterations: int, inverse: bool) -> torch.Tensor:
-    eye, trace = torch.eye(len(P), dtype=P.dtype), P.trace()
-    Y, Z = P / trace, eye
-    for _ in range(iterations):
-        W = (3 * eye - Z @ Y) / 2
-        Y, Z = Y @ W, W @ Z
-    return Z / trace.sqrt() if inverse else Y * trace.sqrt()
-
-
 @pytest.mark.parametrize("values", [[5.0, 2.0, 1.0, 0.3], [2.0, 2.0, 1.0, 0.0]])
 @pytest.mark.parametrize("f", ["sqrt", "inverse_sqrt"])
 @pytest.mark.parametrize("eps", [0.0, 0.05])
-def test_newton_is_autograd_through_the_matrix_iteration(values, f, eps):
+@pytest.mark.parametrize("method", ITERATIONS)
+def test_autograd_through_the_matrix_iteration(method, values, f, eps):
     if f == "inverse_sqrt" and eps == 0 and 0.0 in values:
         pytest.skip("infinite")
     P = with_eigenvalues(values)
     weights = features(4, 4, seed=3)
+    steps = {"newton": 6, "halley": 3}[method]  # with more, autograd through Halley's quotients of the null space blurs
 
     def iterate(P: torch.Tensor) -> torch.Tensor:
-        return newton_schulz(P + eps * P.trace() / 4 * torch.eye(4, dtype=P.dtype), 6, f == "inverse_sqrt")
+        M = P + eps * P.trace() / 4 * torch.eye(4, dtype=P.dtype)
+        return ITERATIONS[method](M, steps, f == "inverse_sqrt")
 
     expected = torch.autograd.functional.jacobian(lambda P: (iterate(P) * (weights + weights.mT) / 2).sum(), P)
     Q = P.clone().requires_grad_()
-    (gcp.spectral_function(Q, f, "newton", iterations=6, eps=eps) * weights).sum().backward()
+    (gcp.spectral_function(Q, f, method, iterations=steps, eps=eps) * weights).sum().backward()
     torch.testing.assert_close(Q.grad, expected, rtol=1e-10, atol=1e-11)
 
 
@@ -326,7 +322,7 @@ def test_relative_eps_scales_with_the_features(scale, f, degree):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_degenerate_features_stay_finite(method, case, dtype):
     f = REGULAR[case]
-    if method == "newton" and f.name not in ("sqrt", "inverse_sqrt"):
+    if not has_meaning(method, f.name):
         pytest.skip("no meaning")
     x = features(4, 6, 5).to(dtype)
     x[0] = 0
@@ -418,10 +414,11 @@ def test_symmetry_is_taken_or_checked():
     gcp.spectral_function(P.float(), "log", check_symmetric=True)
 
 
-def test_newton_refuses_other_functions():
+@pytest.mark.parametrize("method", ITERATIONS)
+def test_iterations_refuse_other_functions(method):
     for f in ("log", "exp_neg", Power(0.5), SINE):
         with pytest.raises(OptionError, match="sqrt and inverse_sqrt only"):
-            gcp.spectral_function(definite(), f, "newton")
+            gcp.spectral_function(definite(), f, method)
 
 
 @pytest.mark.parametrize(

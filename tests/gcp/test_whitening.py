@@ -8,6 +8,7 @@ from torch.autograd import gradcheck
 import gcp
 from gcp import Whitening
 from gcp.errors import DomainError, NonFiniteError, OptionError, ShapeError
+from tests.gcp.helpers import SPECTRAL
 
 SHAPES = {"vectors": (64, 6), "sequences": (8, 6, 9), "images": (8, 6, 5, 3)}
 
@@ -91,7 +92,7 @@ def test_gradcheck_in_eval():
     assert gradcheck(layer, mixed(2, 3).requires_grad_())
 
 
-@pytest.mark.parametrize("method", ["lyapunov", "pade", "taylor", "pi", "newton", "trunc", "topn", "original"])
+@pytest.mark.parametrize("method", SPECTRAL)
 def test_every_method_whitens(method):
     x = mixed(32, 6).requires_grad_()
     options = {"fraction": 1.0} if method == "topn" else {}
