@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gcp.methods import register_method as register_method
     from gcp.model import create_model as create_model
     from gcp.pooling.factory import create_pooling as create_pooling
+    from gcp.replacing import replace_batchnorm as replace_batchnorm
     from gcp.roots.matrix_root import matrix_root as matrix_root
     from gcp.whitening import Whitening as Whitening
 
@@ -44,6 +45,7 @@ _HOMES = {
     "matrix_root": "gcp.roots.matrix_root",
     "register_backbone": "gcp.backbones.registry",
     "register_method": "gcp.methods",
+    "replace_batchnorm": "gcp.replacing",
     "spectral_function": "gcp.functions",
 }
 

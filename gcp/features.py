@@ -124,6 +124,18 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def layout_of(features: Tensor) -> torch.memory_format:
+    """The memory format of maps (B, C, H, W) or clips (B, C, T, H, W), as torch's own layers see it.
+
+    >>> layout_of(torch.rand(2, 8, 5, 5).to(memory_format=torch.channels_last))
+    torch.channels_last
+    """
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(features.dim())
+    if last is None or features.is_contiguous() or not features.is_contiguous(memory_format=last):
+        return torch.contiguous_format
+    return last
+
+
 def working(flat: Tensor) -> Tensor:
     """``flat`` in its own dtype, float32 at least.
 
