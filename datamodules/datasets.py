@@ -15,6 +15,9 @@ from datamodules.options import (
     DataOptions,
     DigitsOptions,
     DogsOptions,
+    DTDOptions,
+    ElpvOptions,
+    FashionMNISTOptions,
     FineGrainedOptions,
     FolderOptions,
     ImageNetOptions,
@@ -175,6 +178,30 @@ _register(
     100,
     "CIFAR-100, 32 x 32 pixels",
     "https://www.cs.toronto.edu/~kriz",
+)
+_register(
+    "fashion_mnist",
+    FashionMNISTOptions,
+    "sets.fashion_mnist:FashionMNIST",
+    10,
+    "Fashion-MNIST, grey, 28 x 28 pixels",
+    "arXiv 1708.07747, https://github.com/zalandoresearch/fashion-mnist",
+)
+_register(
+    "dtd",
+    DTDOptions,
+    "sets.dtd:DTD",
+    47,
+    "Describable Textures, ten divisions",
+    "CVPR 2014 (arXiv 1311.3618), https://www.robots.ox.ac.uk/~vgg/data/dtd",
+)
+_register(
+    "elpv",
+    ElpvOptions,
+    "sets.elpv:Elpv",
+    2,
+    "solar cells, intact and defective; needs the extra elpv, images under CC-BY-NC-SA-4.0",
+    "Deitsch et al., Solar Energy 2019 (arXiv 1807.02894)",
 )
 _register(
     "folder",

@@ -19,7 +19,7 @@ from datamodules.options import FileOptions
 from datamodules.preprocessing import Preprocessing
 from datamodules.records import Record, Records
 from datamodules.splits import Splits, stratified_split
-from datamodules.transforms.building import MEAN, STD, create_transform
+from datamodules.transforms.building import MEAN, STD, Normal, create_transform
 from datamodules.transforms.names import TRANSFORMS
 from gcp.errors import DataError, few
 
@@ -66,6 +66,17 @@ class FileDataModule(ImageDataModule):
         """Name of the class of the image ``path``, by the name of the file or its folder; None: they say nothing."""
         return None
 
+    def root(self) -> Path:
+        """Where the files are to be looked for. Raises DataError if nothing says."""
+        return self.chosen_root()
+
+    def chosen_root(self, usual: Path | None = None, remedy: str | None = None) -> Path:
+        """``data.root``, else the folder in ``$GCP_DATA``, else the ``usual`` one if it is there.
+
+        Raises DataError, with the ``remedy``, if it is none of these.
+        """
+        return chosen_root(self.name, self.options.root, usual, remedy)
+
     @property
     def image_size(self) -> int:
         """That of the options, or else of the transform."""
@@ -83,12 +94,13 @@ class FileDataModule(ImageDataModule):
         """The transform of the test part, one view."""
         resize = TRANSFORMS.get(self.options.transform).resized(self.image_size)
         sides = None if resize is None else [resize] if isinstance(resize, int) else list(resize)
-        return Preprocessing(self.image_size, self.class_names, list(MEAN), list(STD), sides)
+        mean, std = self._normal
+        return Preprocessing(self.image_size, self.class_names, list(mean), list(std), sides)
 
     def make_splits(self) -> Splits:
         """Find, read, check, divide. Raises DataError for everything that can be known before training."""
         options = self.options
-        root = locate(chosen_root(self.name, options.root), self.layout, options.download)
+        root = locate(self.root(), self.layout, options.download)
         try:
             names, *lists = self.read(root)
             train, test, val = map(Records.of, lists)
@@ -166,9 +178,14 @@ class FileDataModule(ImageDataModule):
         """The images of ``records``."""
         return FileSource(records, self.options.decode_backend)
 
+    @property
+    def _normal(self) -> Normal:
+        mean, std = self.options.mean, self.options.std
+        return (MEAN, STD) if mean is None or std is None else (mean, std)
+
     def _images(self, source: Source, part: str) -> AugmentedImages:
         options = self.options
-        transform = create_transform(options.transform, part, options.image_size, options.protocol)
+        transform = create_transform(options.transform, part, options.image_size, options.protocol, self._normal)
         return AugmentedImages(source, transform, options.seed)
 
 

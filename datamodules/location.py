@@ -64,17 +64,26 @@ class Layout:
         return any((folder / marker).exists() for markers in self.markers for marker in markers)
 
 
-def chosen_root(name: str, root: str | None) -> Path:
-    """The folder of the dataset ``name``: ``data.root``, else ``$GCP_DATA/name``; DataError if neither is set."""
+def chosen_root(name: str, root: str | None, usual: Path | None = None, remedy: str | None = None) -> Path:
+    """The folder of the dataset ``name``: ``data.root``, else ``$GCP_DATA/name``, else the ``usual`` place.
+
+    Without a usual place ``$GCP_DATA/name`` need not exist, for files may be fetched to it.
+
+    Raises DataError if nothing says where; it ends in the ``remedy``.
+    """
     if root is not None:
         return Path(root).expanduser()
     parent = os.environ.get(VARIABLE)
-    if not parent:
-        raise DataError(
-            f"dataset '{name}' needs its files: set data.root to their folder, or the environment variable {VARIABLE} "
-            f"to a folder that holds {name}/"
-        )
-    return Path(parent).expanduser() / name
+    if parent:
+        chosen = Path(parent).expanduser() / name
+        if chosen.exists() or usual is None or not usual.exists():
+            return chosen
+    if usual is not None and usual.exists():
+        return usual
+    remedy = remedy or (
+        f"set data.root to their folder, or the environment variable {VARIABLE} to a folder that holds {name}/"
+    )
+    raise DataError(f"dataset '{name}' needs its files: {remedy}")
 
 
 def locate(root: Path, layout: Layout, fetch: bool) -> Path:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from datamodules.transforms.names import PROTOCOLS, TRANSFORMS
+from gcp.errors import OptionError
 from gcp.options import LARGEST_SEED, Options, option
 
+CHANNELS = 3
 LARGEST_IMAGE = 16384  # pixels of a side; a single batch of more does not fit any memory
 
 
@@ -58,6 +60,14 @@ class FileOptions(DataOptions):
     image_size: int | None = option(  # type: ignore[assignment]  # wider than the base: the transform may decide
         None, "height and width of what the network sees; null: the transform's", minimum=1, maximum=LARGEST_IMAGE
     )
+    mean: list[float] | None = option(
+        None,
+        "mean of each channel, of values from 0 to 1, that images are normalised by; null: that of the pretrained "
+        "weights, or ImageNet's",
+        minimum=0,
+        maximum=1,
+    )
+    std: list[float] | None = option(None, "standard deviation, likewise", above=0)
     protocol: str = option(
         "center",
         "views of a test image whose logits are averaged: center, flip (and its mirror image), ten_crop, multi_scale",
@@ -87,6 +97,15 @@ class FileOptions(DataOptions):
     holdout_seed: int = option(
         0, "seed of that division, which the run's seed leaves alone", minimum=0, maximum=LARGEST_SEED
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, other in (("mean", "std"), ("std", "mean")):
+            values = getattr(self, name)
+            if values is not None and len(values) != CHANNELS:
+                raise OptionError(f"{name} must be {CHANNELS} numbers, one of each channel, got {values}")
+            if values is None and getattr(self, other) is not None:
+                raise OptionError(f"{other} is given without {name}; set both, or neither")
 
 
 @dataclass(frozen=True)
@@ -143,3 +162,44 @@ class FolderOptions(FileOptions):
 
     transform: str = option("imagenet224", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
     test_fraction: float = option(0.2, "of a single tree: fraction of each class to test on", above=0, maximum=0.9)
+
+
+@dataclass(frozen=True)
+class FashionMNISTOptions(FileOptions):
+    """Options of Fashion-MNIST."""
+
+    transform: str = option("small28", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+
+
+@dataclass(frozen=True)
+class DTDOptions(FileOptions):
+    """Options of Describable Textures."""
+
+    transform: str = option("cub448", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+    split: int = option(1, "which of the ten official divisions", minimum=1, maximum=10)
+
+
+@dataclass(frozen=True)
+class ElpvOptions(FileOptions):
+    """Options of the solar cells."""
+
+    transform: str = option("square224", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+    target: str = option(
+        "defect",
+        "what is told apart: defect (probability above or below a half), level (0, 1/3, 2/3, 1) or cell (mono, poly)",
+        choices=("defect", "level", "cell"),
+    )
+    val_fraction: float = option(0.2, "fraction of the images to validate on", minimum=0, maximum=0.8)
+    test_fraction: float = option(0.2, "fraction of the images to test on", above=0, maximum=0.8)
+    split_seed: int = option(
+        0,
+        "seed of the division into parts, which is ours; the run's seed leaves it alone",
+        minimum=0,
+        maximum=LARGEST_SEED,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.val_fraction + self.test_fraction > 0.9:
+            total = self.val_fraction + self.test_fraction
+            raise OptionError(f"val_fraction and test_fraction must be at most 0.9 together, got {total:g}")

@@ -32,7 +32,7 @@ def stratified_split(labels: np.ndarray, fractions: tuple[float, ...], seed: int
     """
     stream = np.random.RandomState(seed)
     bounds = np.cumsum(fractions)[:-1]
-    per_class = []
+    per_class = [[np.array([], dtype=np.int64)] * len(fractions)]
     for label in np.unique(labels):
         members = stream.permutation(np.flatnonzero(labels == label))
         per_class.append(np.split(members, np.rint(bounds * len(members)).astype(int)))

@@ -12,15 +12,13 @@ from datamodules.augmented import Source
 from datamodules.files import FileDataModule, Listing
 from datamodules.location import Archive, Layout
 from datamodules.official import Official, check_counts
-from datamodules.records import Record, Records
+from datamodules.records import Records
+from datamodules.stored import StoredImages, stored_records
 from gcp.errors import DataError
 
 
 class CIFAR10DataModule(FileDataModule):
-    """10 classes, 50,000 and 10,000 images of 32 x 32 pixels, in memory.
-
-    The paths of the records do not name files: they are the part and the position in it.
-    """
+    """10 classes, 50,000 and 10,000 images of 32 x 32 pixels, in memory."""
 
     name = "cifar10"
     official = Official(10, train=50_000, test=10_000)
@@ -45,7 +43,7 @@ class CIFAR10DataModule(FileDataModule):
                     "restore it from the archive or with data.download=true"
                 ) from None
             self._pixels[part] = torch.from_numpy(stored.data).permute(0, 3, 1, 2)
-            parts.append([Record(Path(part, str(position)), label) for position, label in enumerate(stored.targets)])
+            parts.append(stored_records(part, stored.targets))
         return Listing(list(stored.classes), *parts)
 
     def check(self, root: Path, class_names: list[str], parts: dict[str, Records]) -> None:
@@ -55,7 +53,7 @@ class CIFAR10DataModule(FileDataModule):
 
     def source(self, records: Records) -> Source:
         """Images in memory."""
-        return _Stored(self._pixels, records)
+        return StoredImages(self._pixels, records)
 
 
 class CIFAR100DataModule(CIFAR10DataModule):
@@ -69,17 +67,3 @@ class CIFAR100DataModule(CIFAR10DataModule):
         archives=(Archive(datasets.CIFAR100.filename, datasets.CIFAR100.tgz_md5, datasets.CIFAR100.url),),
         source="https://www.cs.toronto.edu/~kriz/cifar.html",
     )
-
-
-class _Stored:
-    def __init__(self, pixels: dict[str, Tensor], records: Records) -> None:
-        self.pixels = pixels
-        self.records = records
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, position: int) -> tuple[Tensor, int]:
-        record = self.records[position]
-        part, number = record.path.parts
-        return self.pixels[part][int(number)], record.label

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,13 +12,16 @@ from datamodules.transforms.names import PROTOCOLS, TRANSFORMS, TransformInfo
 from gcp.errors import UnknownNameError
 from gcp.registry import nearest
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, used everywhere
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, used unless told otherwise
 SCALES = (224 / 256, 1.0, 288 / 256)  # of the resized image in the protocol multi_scale
 
 Transform = Callable[[Tensor], Tensor]
+Normal = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation of each channel, of values from 0 to 1
 
 
-def create_transform(name: str, part: str, image_size: int | None = None, protocol: str = "center") -> Transform:
+def create_transform(
+    name: str, part: str, image_size: int | None = None, protocol: str = "center", normal: Normal = (MEAN, STD)
+) -> Transform:
     """From uint8 (3, H, W) to normalised float32 (3, h, w), or (K, 3, h, w) with several views.
 
     Args:
@@ -28,6 +31,7 @@ def create_transform(name: str, part: str, image_size: int | None = None, protoc
         protocol: the views of the test part: "center"; "flip", the centre and its mirror image (K = 2); "ten_crop", the
             centre, the four corners and their mirror images (K = 10); "multi_scale", the centre and its mirror image at
             three scales of the image (K = 6). The logits of the views are to be averaged.
+        normal: what the images are normalised by.
 
     Raises:
         UnknownNameError: no such transform or protocol.
@@ -39,8 +43,9 @@ def create_transform(name: str, part: str, image_size: int | None = None, protoc
         )
     size = image_size or info.image_size
     if part == "train":
-        return _one_after_the_other(*_augmentation(info, size), v2.RandomHorizontalFlip(), *_normalisation())
-    return _views(info, size, protocol if part == "test" else "center")
+        mirror = [v2.RandomHorizontalFlip()] if info.flip else []
+        return _one_after_the_other(*_augmentation(info, size), *mirror, *_normalisation(normal))
+    return _views(info, size, protocol if part == "test" else "center", normal)
 
 
 def _one_after_the_other(*steps: torch.nn.Module) -> Transform:
@@ -56,13 +61,13 @@ def _augmentation(info: TransformInfo, size: int) -> list[torch.nn.Module]:
     return [*_resize(info, size), v2.CenterCrop(size)]
 
 
-def _views(info: TransformInfo, size: int, protocol: str) -> Transform:
+def _views(info: TransformInfo, size: int, protocol: str, normal: Normal) -> Transform:
     if protocol == "ten_crop":
-        return _one_after_the_other(*_resize(info, size), v2.TenCrop(size), _Stack(), *_normalisation())
+        return _one_after_the_other(*_resize(info, size), v2.TenCrop(size), _Stack(), *_normalisation(normal))
     if protocol == "multi_scale":
-        return _MultiScale(info, size)
+        return _MultiScale(info, size, normal)
     centre: list[torch.nn.Module] = [*_resize(info, size), v2.CenterCrop(size)]
-    return _one_after_the_other(*centre, *([_Mirrored()] if protocol == "flip" else []), *_normalisation())
+    return _one_after_the_other(*centre, *([_Mirrored()] if protocol == "flip" else []), *_normalisation(normal))
 
 
 def _resize(info: TransformInfo, size: int, scale: float = 1.0) -> list[torch.nn.Module]:
@@ -74,8 +79,9 @@ def _resize(info: TransformInfo, size: int, scale: float = 1.0) -> list[torch.nn
     return [v2.Resize([max(round(side * scale), size) for side in sides], antialias=True)]
 
 
-def _normalisation() -> list[torch.nn.Module]:
-    return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+def _normalisation(normal: Normal) -> list[torch.nn.Module]:
+    mean, std = normal
+    return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std))]
 
 
 class _Stack(torch.nn.Module):
@@ -95,10 +101,10 @@ class _Mirrored(torch.nn.Module):
 class _MultiScale(torch.nn.Module):
     """The centre and its mirror image of the image at several scales."""
 
-    def __init__(self, info: TransformInfo, size: int) -> None:
+    def __init__(self, info: TransformInfo, size: int, normal: Normal) -> None:
         super().__init__()
         self.scaled = [
-            v2.Compose([*_resize(info, size, scale), v2.CenterCrop(size), _Mirrored(), *_normalisation()])
+            v2.Compose([*_resize(info, size, scale), v2.CenterCrop(size), _Mirrored(), *_normalisation(normal)])
             for scale in SCALES
         ]
 

@@ -19,12 +19,19 @@ class TransformInfo:
         train: what training crops: "random_resized" (scale and aspect ratio at random), "padded" (4 pixels of
             padding, a random crop) or "center".
         summary: one line for listings.
+        flip: whether training mirrors half of the images.
     """
 
     image_size: int
     resize: int | tuple[int, int] | None
     train: str
     summary: str
+    flip: bool = True
+
+    @property
+    def random(self) -> bool:
+        """Whether a training image is another one in each epoch."""
+        return self.flip or self.train != "center"
 
     def resized(self, image_size: int) -> int | tuple[int, int] | None:
         """``resize`` for another image size."""
@@ -46,3 +53,8 @@ TRANSFORMS.register("cub448", TransformInfo(448, 448, "center", "short side to 4
 TRANSFORMS.register("fgvc448", TransformInfo(448, (512, 512), "center", "512 x 512, centre 448"))
 TRANSFORMS.register("cars448", TransformInfo(448, (448, 448), "center", "448 x 448"))
 TRANSFORMS.register("small32", TransformInfo(32, None, "padded", "train: pad by 4, random crop; test: as it is"))
+TRANSFORMS.register("small28", TransformInfo(28, None, "padded", "the same for images of 28 x 28"))
+TRANSFORMS.register("square224", TransformInfo(224, (224, 224), "center", "224 x 224"))
+TRANSFORMS.register(
+    "plain224", TransformInfo(224, (224, 224), "center", "224 x 224, and nothing at random in training", flip=False)
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 import shutil
 import tarfile
@@ -220,6 +221,48 @@ def cifar100(root: Path) -> None:
     )
 
 
+def fashion_mnist(root: Path) -> None:
+    """As torchvision keeps it, packed."""
+    generator = np.random.default_rng(0)
+    folder = root / "FashionMNIST/raw"
+    folder.mkdir(parents=True)
+    for part, each in (("train", TRAIN), ("t10k", TEST)):
+        labels = np.tile(np.arange(10, dtype=np.uint8), each)
+        pixels = generator.integers(0, 256, (len(labels), 28, 28), dtype=np.uint8)
+        for name, content, kind in (("images-idx3", pixels, 3), ("labels-idx1", labels, 1)):
+            header = np.array([0x800 + kind, *content.shape], dtype=">i4").tobytes()
+            (folder / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(header + content.tobytes()))
+
+
+def dtd(root: Path) -> None:
+    """Two of the ten divisions: in the second, images to train on and to validate on have changed places."""
+    names = ["banded", "polka-dotted", "zigzagged"]
+    parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for label, name in enumerate(names):
+        for place in range(TRAIN + 2 * TEST):
+            file = f"{name}/{name}_{place:04d}.jpg"
+            picture(root / "images" / file, 10 * label + place)
+            parts["train" if place < TRAIN else "val" if place < TRAIN + TEST else "test"].append(file)
+    (root / "labels").mkdir()
+    for split, order in ((1, ("train", "val", "test")), (2, ("val", "train", "test"))):
+        for part, of in zip(("train", "val", "test"), order, strict=True):
+            (root / "labels" / f"{part}{split}.txt").write_text("".join(f"{file}\n" for file in parts[of]))
+
+
+def elpv(root: Path, each: int = 5) -> None:
+    """So many cells of each level and kind."""
+    (root / "images").mkdir(parents=True)
+    lines = []
+    for _ in range(each):
+        for probability in (0.0, 1 / 3, 2 / 3, 1.0):
+            for cell in ("mono", "poly"):
+                file = f"images/cell{len(lines) + 1:04d}.png"
+                noise = np.random.default_rng(len(lines)).integers(0, 256, (30, 30), dtype=np.uint8)
+                Image.fromarray(noise).save(root / file)
+                lines.append(f"{file}  {probability}  {cell}\n")
+    (root / "labels.csv").write_text("".join(lines))
+
+
 FABRICATED: dict[str, Callable[[Path], None]] = {
     "imagenet": imagenet,
     "cub": cub,
@@ -230,6 +273,9 @@ FABRICATED: dict[str, Callable[[Path], None]] = {
     "pets": pets,
     "cifar10": cifar10,
     "cifar100": cifar100,
+    "fashion_mnist": fashion_mnist,
+    "dtd": dtd,
+    "elpv": elpv,
     "folder": folder,
 }
 """What makes a copy in a folder, by the name of the dataset."""
@@ -238,6 +284,9 @@ OFFICIAL = dict.fromkeys(FABRICATED, Official(CLASSES, CLASSES * TRAIN, CLASSES 
     "flowers": Official(CLASSES, 9, 6, 3),
     "cifar10": Official(CLASSES, 30, 6),
     "cifar100": Official(CLASSES, 12, 6),
+    "fashion_mnist": Official(10, 10 * TRAIN, 10 * TEST),
+    "dtd": Official(CLASSES, CLASSES * TRAIN, CLASSES * TEST, CLASSES * TEST),
+    "elpv": Official(2, 24, 8, 8),
 }
 """What is known of the copies, as of the published datasets."""
 
@@ -250,6 +299,7 @@ def stand_in(monkeypatch) -> None:
             monkeypatch.setattr(module, "official", official)
         lists = (replace(each, md5=each.md5 if each.extracted else None) for each in module.layout.archives)
         monkeypatch.setattr(module, "layout", replace(module.layout, archives=tuple(lists)))
+    monkeypatch.setattr(resolve(DATASETS.get("fashion_mnist").datamodule), "sums", {})
     for reader in (tv.CIFAR10, tv.CIFAR100):
         for part in ("train_list", "test_list"):
             monkeypatch.setattr(reader, part, [[name, None] for name, _ in getattr(reader, part)])

@@ -23,7 +23,7 @@ from datamodules.location import Archive
 from gcp.errors import DataError
 from gcp.registry import resolve
 from tests.datamodules import fabricate
-from tests.datamodules.fabricate import CLASSES, FABRICATED, TEST, TRAIN
+from tests.datamodules.fabricate import CLASSES, FABRICATED, OFFICIAL, TEST, TRAIN
 
 OF_FILES = [name for name in DATASETS.names() if issubclass(resolve(DATASETS.get(name).datamodule), FileDataModule)]
 WITH_LISTS = {  # a list or a folder that each has, and an image of it
@@ -33,7 +33,11 @@ WITH_LISTS = {  # a list or a folder that each has, and an image of it
     "dogs": ("train_list.mat", "Images/*/*.jpg"),
     "flowers": ("setid.mat", "jpg/*.jpg"),
     "pets": ("annotations/trainval.txt", "images/*.jpg"),
+    "dtd": ("labels/train1.txt", "images/banded/*.jpg"),
+    "elpv": ("labels.csv", "images/*.png"),
 }
+IN_MEMORY = ("cifar10", "cifar100", "fashion_mnist")
+UNREAD = ("family", "manufacturer", "families", "2.txt")  # in names of lists of other levels and divisions
 
 
 @pytest.fixture(autouse=True)
@@ -66,14 +70,13 @@ def test_every_dataset_of_files_is_tested():
 
 @pytest.mark.parametrize("name", OF_FILES)
 def test_a_copy_loads(name, copy):
-    data = made(name, copy(name))
+    data, known = made(name, copy(name)), OFFICIAL[name]
     splits = data.splits
-    assert data.num_classes == CLASSES == len(set(data.class_names))
-    train = {"flowers": 9, "cifar10": 30, "cifar100": 12}.get(name, CLASSES * TRAIN)
-    assert len(splits.train) == train
-    assert len(splits.test) == {"cifar10": 6, "cifar100": 6}.get(name, CLASSES * TEST)
+    assert data.num_classes == known.classes == len(set(data.class_names))
+    assert len(splits.train) == known.train
+    assert len(splits.test) == known.test
     for part in splits:
-        assert set(labels_of(part)) == set(range(CLASSES))
+        assert set(labels_of(part)) == set(range(known.classes))
         for position in range(len(part)):
             image, label = part[position]
             assert image.shape == (3, 32, 32)
@@ -143,6 +146,16 @@ def test_flowers_validate_on_their_own_part(copy):
     )
 
 
+def test_divisions_of_dtd(tmp_path):
+    fabricate.dtd(tmp_path)
+    modules = {split: create_datamodule("dtd", root=str(tmp_path), split=split, check=False) for split in (1, 2, 3)}
+    for split in (1, 2):
+        modules[split].setup()
+    assert list(modules[1].splits.val.source.records) == list(modules[2].splits.train.source.records)
+    with pytest.raises(DataError, match=r"train3\.txt cannot be read"):
+        modules[3].setup()
+
+
 @pytest.mark.parametrize("name", OF_FILES)
 def test_holding_out_divides_the_training_images(name, copy):
     root = copy(name)
@@ -152,7 +165,7 @@ def test_holding_out_divides_the_training_images(name, copy):
         list(split.source.records) for split in (data.splits.train, data.splits.val, whole.splits.train)
     )
     assert sorted([*train, *val]) == sorted(all_of_it)
-    assert set(labels_of(data.splits.val)) == set(range(CLASSES))
+    assert set(labels_of(data.splits.val)) == set(range(OFFICIAL[name].classes))
     assert list(again.splits.val.source.records) == val  # the run's seed leaves it alone
     assert list(made(name, root, holdout=0.25, holdout_seed=1).splits.val.source.records) != val or name == "flowers"
 
@@ -216,13 +229,13 @@ def complaint(name, root):
 @pytest.mark.parametrize("name", sorted(WITH_LISTS))
 def test_whatever_is_wrong_with_a_list_is_one_sentence(name, copy):
     root = copy(name)
-    lists = [file for file in root.rglob("*") if file.suffix in (".txt", ".mat")]
+    lists = [file for file in root.rglob("*") if file.suffix in (".txt", ".mat", ".csv")]
     for file in lists:
-        if "family" in file.name or "manufacturer" in file.name or file.name == "families.txt":
-            continue  # of other levels than the one read
+        if any(part in file.name for part in UNREAD):
+            continue
         whole = file.read_bytes()
         complaints = []
-        for content in spoilt(whole, text=file.suffix == ".txt"):
+        for content in spoilt(whole, text=file.suffix != ".mat"):
             file.write_bytes(content)
             complaints.append(complaint(name, root))
         assert complaints[0] is not None  # an empty list
@@ -263,10 +276,12 @@ def test_an_image_that_is_missing(name, copy):
 
 @pytest.mark.parametrize("backend", ["torchvision", "pil"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
-@pytest.mark.parametrize("name", [name for name in OF_FILES if not name.startswith("cifar")])
+@pytest.mark.parametrize("name", [name for name in OF_FILES if name not in IN_MEMORY])
 def test_a_truncated_image_is_named_when_it_is_met(name, share, backend, copy):
     root = copy(name)
-    image = sorted(file for file in root.rglob("*.[jJ]*") if file.read_bytes().startswith(b"\xff\xd8"))[0]
+    image = sorted(file for file in root.rglob("*.[jJpP]*") if file.read_bytes().startswith((b"\xff\xd8", b"\x89PNG")))[
+        0
+    ]
     image.write_bytes(image.read_bytes()[: int(share * image.stat().st_size)])
     data = made(name, root, decode_backend=backend)
     with pytest.raises(DataError, match=rf"{image.name} is (damaged|not an image)"):
@@ -372,7 +387,7 @@ def packed(name, tmp_path, monkeypatch):
     """A folder with archives of a copy, laid out as the official ones are; their sums are not the published ones."""
     module = resolve(DATASETS.get(name).datamodule)
     folder = tmp_path / "unpacked"
-    inner = folder / module.layout.folder if name in ("cub", "aircraft") else folder
+    inner = folder / module.layout.folder if name in ("cub", "aircraft", "dtd") else folder
     FABRICATED[name](inner)
     root = tmp_path / "data"
     root.mkdir()
@@ -388,7 +403,7 @@ def packed(name, tmp_path, monkeypatch):
     }
     for archive in module.layout.archives:
         if not archive.extracted:
-            shutil.copy(folder / archive.file, root)
+            shutil.copy(next(folder.rglob(archive.file)), root)
             continue
         mode = "w" if archive.file.endswith(".tar") else "w:gz"
         with tarfile.open(root / archive.file, mode) as target:
@@ -406,9 +421,9 @@ ARCHIVED = [name for name in OF_FILES if resolve(DATASETS.get(name).datamodule).
 def test_archives_are_extracted(name, tmp_path, monkeypatch):
     root = packed(name, tmp_path, monkeypatch)
     data = made(name, root)
-    assert data.num_classes == CLASSES
+    assert data.num_classes == OFFICIAL[name].classes
     assert not list(root.glob(".extracting*"))
-    assert made(name, root).num_classes == CLASSES  # from what was extracted
+    assert made(name, root).num_classes == OFFICIAL[name].classes  # from what was extracted
 
 
 @pytest.mark.parametrize("name", ARCHIVED)

@@ -28,6 +28,9 @@ NUMBERS = {  # as the papers and pages of the datasets have them
     "imagenet": (1000, 1281167, 50000, 0),
     "cifar10": (10, 50000, 10000, 0),
     "cifar100": (100, 50000, 10000, 0),
+    "fashion_mnist": (10, 60000, 10000, 0),
+    "dtd": (47, 1880, 1880, 1880),
+    "elpv": (2, 1575, 525, 524),  # 2,624 images; the division is ours
 }
 
 
@@ -60,7 +63,7 @@ def copy(tmp_path, monkeypatch):
 
     def make(name):
         FABRICATED[name](tmp_path / "data")
-        assert made(name, tmp_path / "data").num_classes == 3
+        assert made(name, tmp_path / "data").num_classes == OFFICIAL[name].classes
         return tmp_path / "data"
 
     return make
@@ -80,7 +83,7 @@ def test_a_subset_is_one_on_purpose_or_refused(copy, name, monkeypatch):
 
 def halve(file):
     """A list of text or MATLAB's, cut in half."""
-    if file.suffix == ".txt":
+    if file.suffix != ".mat":
         lines = file.read_text().splitlines()
         file.write_text("\n".join(lines[: len(lines) // 2]))
         return
@@ -97,6 +100,9 @@ LISTS = [
     ("pets", "annotations/test.txt"),
     ("cars", "devkit/cars_train_annos.mat"),
     ("cars", "cars_test_annos_withlabels.mat"),
+    ("dtd", "labels/train1.txt"),
+    ("dtd", "labels/val1.txt"),
+    ("elpv", "labels.csv"),
 ]
 
 
@@ -111,7 +117,8 @@ def test_a_list_cut_in_half(copy, name, file):
 @pytest.mark.parametrize(
     ("name", "train", "test"),
     [("aircraft", "data/images_variant_trainval.txt", "data/images_variant_test.txt"),
-     ("pets", "annotations/trainval.txt", "annotations/test.txt")],
+     ("pets", "annotations/trainval.txt", "annotations/test.txt"),
+     ("dtd", "labels/train1.txt", "labels/test1.txt")],
 )  # fmt: skip
 def test_training_images_in_the_test_list(copy, name, train, test):
     root = copy(name)

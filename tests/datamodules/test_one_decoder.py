@@ -16,10 +16,10 @@ from datamodules.datasets import create_datamodule
 from datamodules.pictures import Pictures
 from datamodules.preprocessing import Preprocessing
 from datamodules.reading import dead_processes_named
+from datamodules.transforms.names import TRANSFORMS
 from tests.datamodules import fabricate
 
 ROOT = Path(__file__).resolve().parents[2]
-TRANSFORMS = ("imagenet224", "cub448", "fgvc448", "cars448", "small32")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def pictures(tmp_path):
 
 
 @pytest.mark.parametrize("backend", ["torchvision", "pil"])
-@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("transform", TRANSFORMS.names())
 def test_a_file_is_the_same_tensor_in_every_mode(pictures, transform, backend):
     options = {"transform": transform, "decode_backend": backend, "image_size": 40, "check": False}  # the same twice
     data = create_datamodule("folder", root=str(pictures), **options)

@@ -52,20 +52,24 @@ EXPECTED = {
     "fgvc448": lambda image: centre(image.resize((512, 512), Image.Resampling.BILINEAR), 448),
     "cars448": lambda image: image.resize((448, 448), Image.Resampling.BILINEAR),
     "small32": lambda image: image,
+    "small28": lambda image: image,
+    "square224": lambda image: image.resize((224, 224), Image.Resampling.BILINEAR),
+    "plain224": lambda image: image.resize((224, 224), Image.Resampling.BILINEAR),
 }
+SMALL = {"small32": 32, "small28": 28}
 
 
 @pytest.mark.parametrize("part", ["val", "test"])
 @pytest.mark.parametrize("name", TRANSFORMS.names())
 def test_evaluation_is_that_of_the_published_table(name, part):
-    image = smooth(32, 32) if name == "small32" else smooth(375, 500)
+    image = smooth(SMALL[name], SMALL[name]) if name in SMALL else smooth(375, 500)
     expected = tensor(EXPECTED[name](image)).float()
     seen = levels(create_transform(name, part)(tensor(image)))
     assert seen.shape == expected.shape == (3, TRANSFORMS.get(name).image_size, TRANSFORMS.get(name).image_size)
     assert (seen - expected).abs().max() <= GREY_LEVELS
 
 
-@pytest.mark.parametrize("name", ["cub448", "fgvc448", "cars448"])
+@pytest.mark.parametrize("name", ["cub448", "fgvc448", "cars448", "square224"])
 def test_fine_grained_training_is_evaluation_and_a_mirror(name):
     image = tensor(smooth(375, 500))
     expected = create_transform(name, "val")(image)
@@ -75,6 +79,26 @@ def test_fine_grained_training_is_evaluation_and_a_mirror(name):
     mirrored = [torch.equal(each, expected.flip(-1)) for each in seen]
     assert all(mirror or torch.equal(each, expected) for each, mirror in zip(seen, mirrored, strict=True))
     assert 0 < sum(mirrored) < 12
+
+
+@pytest.mark.parametrize("name", TRANSFORMS.names())
+def test_what_is_called_random_is(name):
+    size = SMALL.get(name, 500)
+    image = tensor(smooth(size, size))
+    transform = create_transform(name, "train")
+    torch.manual_seed(0)
+    first, *others = [transform(image) for _ in range(8)]
+    assert any(not torch.equal(first, other) for other in others) == TRANSFORMS.get(name).random
+    assert TRANSFORMS.get(name).random or torch.equal(first, create_transform(name, "test")(image))
+
+
+def test_another_normalisation():
+    image, half = tensor(smooth(60, 80)), ([0.5] * 3, [0.25] * 3)
+    for part in ("train", "test"):
+        seen = create_transform("plain224", part, protocol="flip", normal=half)(image)
+        assert (
+            seen * 0.25 * 255 + 127.5 - levels(create_transform("plain224", part, protocol="flip")(image))
+        ).abs().max() < 1e-3
 
 
 def test_imagenet_training_crops_at_random():
@@ -101,7 +125,7 @@ def test_padded_training_shifts_by_at_most_four_pixels():
 def test_another_image_size(name, part):
     seen = create_transform(name, part, image_size=48)(tensor(smooth(60, 80)))
     assert seen.shape == (3, 48, 48)
-    assert levels(seen).min() >= -1e-3 - (name == "small32" and part == "train")  # no black border from padding
+    assert levels(seen).min() >= -1e-3 - (name in SMALL and part == "train")  # no black border from padding
 
 
 def test_flip_is_the_centre_and_its_mirror_image():
@@ -148,7 +172,7 @@ def test_unknown_names():
 @pytest.mark.parametrize("name", TRANSFORMS.names())
 def test_pictures_from_elsewhere_are_seen_like_the_test_images(name):
     size = TRANSFORMS.get(name).image_size
-    image = tensor(smooth(32, 32) if name == "small32" else smooth(375, 500))
+    image = tensor(smooth(SMALL[name], SMALL[name]) if name in SMALL else smooth(375, 500))
     resize = TRANSFORMS.get(name).resized(size)
     sides = None if resize is None else [resize] if isinstance(resize, int) else list(resize)
     seen = Preprocessing(size, ["a"], list(MEAN), list(STD), sides)(image / 255)
