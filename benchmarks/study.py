@@ -1,8 +1,8 @@
 """Which method to choose: ``python -m benchmarks.study`` writes benchmarks/study.md.
 
-The seven methods, lyapunov, isqrt, hybrid training (isqrt, then pade) and average pooling, over seeds, datasets,
-precisions and conditions made to hurt. Every finished run is a line of results/study.jsonl, and is not done again; runs
-take one thread each, as many at a time as there are cores.
+The seven methods, halley, lyapunov, isqrt, hybrid training (isqrt, then pade) and average pooling, over seeds,
+datasets, precisions and conditions made to hurt. Every finished run is a line of results/study.jsonl, and is not done
+again; runs take one thread each, as many at a time as there are cores.
 
 python -m benchmarks.study --report            # the page from the runs that are there
 python -m benchmarks.study --dataset folder --root DIR --seeds 5   # on images of your own, standard condition
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
-SVD = ("pade", "taylor", "pi", "newton", "trunc", "topn", "original", "lyapunov")
+SVD = ("pade", "taylor", "pi", "newton", "halley", "trunc", "topn", "original", "lyapunov")
 HYBRID = "isqrt+pade"
 METHODS = (*SVD, "isqrt", HYBRID, "average")
 DATASETS = ("digits", "textures")
@@ -232,7 +232,8 @@ LIMITS = (
     "methods, a handful of seeds: nothing here says how methods rank on ImageNet or on fine-grained images, where the "
     "published differences are 0.1 to 1.2 points, less than these experiments resolve. A t-test over so few seeds "
     "assumes normal differences, and finds large differences only; that two methods do not differ here is not evidence "
-    "that they are equal. Times are of a network in which the layer is a large share; in a ResNet-50 it is a small one."
+    "that they are equal. Times are of a network where the layer is a large share; in a ResNet-50 it is a small one. "
+    "The runs of halley were made after the others, on another machine: its seconds do not compare with theirs."
 )
 
 

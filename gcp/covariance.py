@@ -8,8 +8,8 @@ from torch import Tensor
 from gcp.autograd import without_autocast
 from gcp.errors import OptionError
 from gcp.features import flat_features
-from gcp.methods import METHODS, SPECTRAL, MethodInfo, SpectralOptions
-from gcp.options import make_options
+from gcp.methods import METHODS, SPECTRAL, MethodInfo, SpectralOptions, SquareRootOptions
+from gcp.options import make_options, option_names
 from gcp.registry import resolve
 from gcp.scaling import in_safe_units
 from gcp.spectral.covariance_function import CovarianceFunction
@@ -37,8 +37,9 @@ def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None,
     info = name if isinstance(name, MethodInfo) else METHODS.get(name)
     if info.kernel is None:
         raise OptionError(f"'{info.name}' is no spectral method; the spectral methods are {', '.join(SPECTRAL)}")
-    if "vectorisation" in options:
-        raise OptionError("vectorisation is an option of pooling layers; a spectral function returns matrices")
+    for layer_option in option_names(SquareRootOptions):
+        if layer_option in options:
+            raise OptionError(f"{layer_option} is an option of pooling layers; a spectral function returns matrices")
     built = make_options(info.options, options, f"method '{info.name}'")
     assert isinstance(built, SpectralOptions)
     function = SquareRoot() if function is None else function

@@ -16,6 +16,7 @@ from gcp.methods.table import list_methods as list_methods
 from gcp.methods.table import register_method as register_method
 from gcp.spectral.spectral_options import CovarianceOptions as CovarianceOptions
 from gcp.spectral.spectral_options import SpectralOptions as SpectralOptions
+from gcp.spectral.spectral_options import SquareRootOptions as SquareRootOptions
 
 for _file in iter_modules(__path__):
     import_module(f"{__name__}.{_file.name}")

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from gcp.methods.table import register_method
 from gcp.options import option
-from gcp.spectral.spectral_options import CovarianceOptions
+from gcp.spectral.spectral_options import SquareRootOptions
 
 
 @dataclass(frozen=True)
-class IsqrtOptions(CovarianceOptions):
+class IsqrtOptions(SquareRootOptions):
     """Options of `isqrt`."""
 
     iterations: int = option(5, "Newton-Schulz iterations", minimum=1, maximum=1000)

@@ -8,9 +8,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from gcp.errors import OptionError
 from gcp.features import centred, check_channels, flat_features, working
-from gcp.methods import CovarianceOptions, MethodInfo
+from gcp.methods import CovarianceOptions, MethodInfo, SquareRootOptions
 from gcp.options import Options
+from gcp.pooling.classifier_map import classifier_map
 from gcp.pooling.triangle import Vectorisation
 from gcp.scaling import in_safe_units
 
@@ -25,6 +27,8 @@ class MatrixPooling(nn.Module, ABC):
 
     Attributes:
         gives_root: whether the matrix is the square root of the features' covariance.
+
+    Raises OptionError for a ``classifier_map`` of what is no root.
     """
 
     gives_root: ClassVar[bool] = False
@@ -35,6 +39,12 @@ class MatrixPooling(nn.Module, ABC):
         self.description = described(info.name, options)
         self.vectorise = Vectorisation(in_channels, options.vectorisation)
         self.out_features = self.vectorise.out_features
+        self.classifier_map = options.classifier_map if isinstance(options, SquareRootOptions) else "power"
+        if self.classifier_map != "power" and not self.gives_root:
+            raise OptionError(
+                f"classifier_map={self.classifier_map} maps the root of a covariance, which '{info.name}' does not "
+                "give; leave it at power"
+            )
 
     @abstractmethod
     def matrix(self, features: Tensor) -> Tensor:
@@ -47,7 +57,7 @@ class MatrixPooling(nn.Module, ABC):
 
     def vector(self, matrix: Tensor) -> Tensor:
         """(B, C, C) to (B, out_features)."""
-        vector: Tensor = self.vectorise(matrix)
+        vector: Tensor = self.vectorise(classifier_map(matrix, self.classifier_map))
         return vector
 
     def extra_repr(self) -> str:

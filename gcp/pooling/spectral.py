@@ -7,7 +7,8 @@ import dataclasses
 from torch import Tensor
 
 from gcp.covariance import covariance_root, spectral_method
-from gcp.methods import KernelOptions, MethodInfo, SpectralOptions
+from gcp.methods import KernelOptions, MethodInfo, SpectralOptions, SquareRootOptions
+from gcp.options import option_names
 from gcp.pooling.base import MatrixPooling
 from gcp.spectral.maps import SpectralMap
 from gcp.spectral.method import SpectralMethod
@@ -25,8 +26,8 @@ class CovariancePooling(MatrixPooling):
     def __init__(self, in_channels: int, info: MethodInfo, options: SpectralOptions) -> None:
         super().__init__(in_channels, info, options)
         options.check_channels(in_channels)
-        values = dataclasses.asdict(options)
-        del values["vectorisation"]
+        layer_options = option_names(SquareRootOptions)
+        values = {name: value for name, value in dataclasses.asdict(options).items() if name not in layer_options}
         self.method = spectral_method(info, **values)
 
     def matrix(self, features: Tensor) -> Tensor:

@@ -19,8 +19,21 @@ class CovarianceOptions(Options):
 
 
 @dataclass(frozen=True)
-class SpectralOptions(CovarianceOptions):
-    """Options every spectral method has.
+class SquareRootOptions(CovarianceOptions):
+    """Options every pooling has whose matrix is the square root Q of the covariance."""
+
+    classifier_map: str = option(
+        "power",
+        "what of the root Q is classified: power, Q itself (Pow-EMLR); scaled, 2 Q, the root with the metric's factor "
+        "(ScalePow-EMLR); tangent, 2 (Q - I), its logarithm at the identity (Pow-TMLR), which depends on the features' "
+        "scale; ICLR 2025 (arXiv 2407.10484)",
+        choices=("power", "scaled", "tangent"),
+    )
+
+
+@dataclass(frozen=True)
+class DecompositionOptions(CovarianceOptions):
+    """Options of all that decomposes covariances.
 
     Attributes:
         scale_free: whether the kernel weighs pairs of eigenvalues by their ratio alone.
@@ -48,3 +61,8 @@ class SpectralOptions(CovarianceOptions):
 
     def check_channels(self, channels: int) -> None:
         """Raise OptionError if these options cannot serve covariances of ``channels`` channels."""
+
+
+@dataclass(frozen=True)
+class SpectralOptions(SquareRootOptions, DecompositionOptions):
+    """Options every spectral method has."""

@@ -12,8 +12,8 @@ from gcp.options import option_names
 from gcp.pooling.factory import create_pooling
 
 Variant = tuple[str, dict[str, object]]
-# the vector's form is linear, and what becomes of NaN is tested where NaN is
-LEFT_OUT = ("vectorisation", "nonfinite")
+# the vector's form and the classifier's map are affine, and what becomes of NaN is tested where NaN is
+LEFT_OUT = ("vectorisation", "classifier_map", "nonfinite")
 
 
 def variants() -> list[Variant]:
