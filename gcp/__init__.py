@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gcp import linalg as linalg
     from gcp.backbones.factory import create_backbone as create_backbone
     from gcp.backbones.registry import list_backbones as list_backbones
     from gcp.backbones.registry import register_backbone as register_backbone
@@ -53,6 +54,8 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "linalg":
+        return import_module("gcp.linalg")
     try:
         home = _HOMES[name]
     except KeyError:
@@ -61,4 +64,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+    return [*globals(), *_HOMES, "linalg"]

@@ -99,11 +99,27 @@ def check_floating(tensor: Tensor, what: str) -> None:
     Traceback (most recent call last):
     gcp.errors.DtypeError: features must be floating point, got int64
     """
+    _check_tensor(tensor, what)
+    if not tensor.is_floating_point():
+        raise DtypeError(f"{what} must be floating point, got {str(tensor.dtype).removeprefix('torch.')}")
+
+
+def check_numbers(tensor: Tensor, what: str) -> None:
+    """Raise DtypeError unless ``tensor`` is a tensor of real or complex floating-point numbers.
+
+    >>> check_numbers(torch.tensor([True]), "A")
+    Traceback (most recent call last):
+    gcp.errors.DtypeError: A must be floating point or complex, got bool
+    """
+    _check_tensor(tensor, what)
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        raise DtypeError(f"{what} must be floating point or complex, got {str(tensor.dtype).removeprefix('torch.')}")
+
+
+def _check_tensor(tensor: object, what: str) -> None:
     if not isinstance(tensor, Tensor):
         kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}".removeprefix("builtins.")
         raise DtypeError(f"{what} must be a torch.Tensor, got {kind}; torch.as_tensor makes one")
-    if not tensor.is_floating_point():
-        raise DtypeError(f"{what} must be floating point, got {str(tensor.dtype).removeprefix('torch.')}")
 
 
 def sample_list(mask: Tensor) -> tuple[int, ...]:

@@ -27,6 +27,22 @@ def safe_unit(magnitude: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     return torch.where(extreme, magnitude, 1).log2().floor().clamp(-limit, limit).exp2()
 
 
+def exact_unit(A: Tensor) -> Tensor:
+    """The power of two above the largest entry of ``A`` (..., m, n): (..., 1, 1), real; 1 where that is 0 or infinite.
+
+    Matrices that differ by a power of two are the same number for number in their units, and so is all that is
+    computed of them. Without history.
+
+    >>> exact_unit(torch.tensor([[1.0, -3.0]]))
+    tensor([[4.]])
+    """
+    size = largest_entry(A.detach())
+    limit = _largest_exponent(size.dtype)
+    _, exponent = torch.frexp(size.double())
+    exponent = torch.where((size > 0) & size.isfinite(), exponent, 0)
+    return exponent.clamp(-limit, limit).double().exp2().to(size.dtype)
+
+
 def _largest_exponent(dtype: torch.dtype) -> int:
     return math.floor(math.log2(torch.finfo(dtype).max)) - 1
 

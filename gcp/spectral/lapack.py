@@ -86,25 +86,32 @@ FAILURES = FailureCounter()
 
 
 def eigh(matrix: Tensor) -> Parts:
-    """Eigenvalues (B, n), ascending, and eigenvectors (B, n, n) of symmetric matrices (B, n, n).
+    """Eigenvalues (B, n), ascending, and eigenvectors (B, n, n) of symmetric or Hermitian matrices (B, n, n).
+
+    Only the lower triangles are read.
 
     Raises:
         DecompositionError: a matrix that cannot be decomposed even rescaled, on the CPU and with jitter; names it.
     """
-    values, vectors = matrix.new_empty(matrix.shape[:-1]), torch.empty_like(matrix).mT  # columns together, as LAPACK's
+    values = matrix.new_empty(matrix.shape[:-1], dtype=matrix.dtype.to_real())
+    vectors = torch.empty_like(matrix).mT  # columns together, as LAPACK's
     return _spread(plain_eigh, matrix, (values, vectors))
 
 
-def svd(matrix: Tensor) -> Parts:
-    """Singular values (B, k), descending, U (B, m, k) and V^T (B, k, n) of matrices (B, m, n), k = min(m, n).
+def svd(matrix: Tensor, full_matrices: bool = False) -> Parts:
+    """Singular values (B, k), descending, U (B, m, k) and V^H (B, k, n) of matrices (B, m, n), k = min(m, n).
+
+    With ``full_matrices`` U is (B, m, m) and V^H (B, n, n).
 
     Raises:
         DecompositionError: as `eigh`.
     """
     batch, rows, columns = matrix.shape
     rank = min(rows, columns)
-    shapes = ((batch, rank), (batch, rows, rank), (batch, rank, columns))
-    return _spread(plain_svd, matrix, tuple(matrix.new_empty(shape) for shape in shapes))
+    values = matrix.new_empty((batch, rank), dtype=matrix.dtype.to_real())
+    U = matrix.new_empty((batch, rows, rows if full_matrices else rank))
+    Vh = matrix.new_empty((batch, columns if full_matrices else rank, columns))
+    return _spread(full_svd if full_matrices else plain_svd, matrix, (values, U, Vh))
 
 
 def plain_eigh(matrix: Tensor) -> Parts:
@@ -116,6 +123,12 @@ def plain_eigh(matrix: Tensor) -> Parts:
 def plain_svd(matrix: Tensor) -> Parts:
     """`svd` without retries: raises LinAlgError."""
     U, values, Vh = torch.linalg.svd(matrix, full_matrices=False)
+    return values, U, Vh
+
+
+def full_svd(matrix: Tensor) -> Parts:
+    """`plain_svd` with all of U and V^H."""
+    U, values, Vh = torch.linalg.svd(matrix, full_matrices=True)
     return values, U, Vh
 
 
@@ -156,7 +169,7 @@ def _persist(decompose: Callable[[Tensor], Parts], batch: Tensor) -> Parts:
 
 def _rescue(decompose: Callable[[Tensor], Parts], matrix: Tensor) -> Parts | None:
     """Decompose one matrix (m, n) in whatever way works, or None."""
-    size = matrix.diagonal().sum() if decompose is plain_eigh else torch.linalg.vector_norm(matrix)
+    size = matrix.diagonal().sum().real if decompose is plain_eigh else torch.linalg.vector_norm(matrix)
     scale = torch.where(size > 0, size, 1)
     unit = matrix / scale
     jitter = torch.finfo(matrix.dtype).eps * max(matrix.shape) * torch.eye(*matrix.shape, dtype=matrix.dtype)

@@ -17,7 +17,8 @@ from gcp.methods import METHODS
 MODULES = ["gcp", *(module.name for module in pkgutil.walk_packages(gcp.__path__, "gcp."))]
 # Beside gcp.__all__: what one reaches for when reading or extending the library.
 OPEN = (
-    "gcp.checkpoints.layouts", "gcp.covariance", "gcp.diagnostics", "gcp.features", "gcp.functions", "gcp.methods",
+    "gcp.checkpoints.layouts", "gcp.covariance", "gcp.diagnostics", "gcp.features", "gcp.functions", "gcp.linalg",
+    "gcp.methods",
     "gcp.pooling.bilinear", "gcp.pooling.factory", "gcp.pooling.triangle", "gcp.registry", "gcp.rounding",
     "gcp.scaling", "gcp.spectral.maps.lookup",
 )  # fmt: skip
