@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch._C import _functorch
 
 from gcp.errors import DerivativeError
 
@@ -73,7 +75,11 @@ class BothModes(ReverseMode):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "jvp" not in vars(cls):
-            members = {"jvp": staticmethod(cls.tangent), "__module__": cls.__module__, "__doc__": cls.__doc__}
+            members = {
+                "jvp": staticmethod(_of_one_level(cls.tangent)),
+                "__module__": cls.__module__,
+                "__doc__": cls.__doc__,
+            }
             cls.in_eager_mode = type(cls.__name__, (cls,), members)
 
     @staticmethod
@@ -87,6 +93,21 @@ class BothModes(ReverseMode):
         if torch.compiler.is_compiling():
             return super().apply(*args, **kwargs)
         return super(BothModes, cls.in_eager_mode).apply(*args, **kwargs)
+
+
+def _of_one_level(tangent: Callable[..., Any]) -> Callable[..., Any]:
+    """``tangent``, but an error where one forward mode is inside another: there torch takes its derivative for 0."""
+
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
+        levels = [level.key() for level in _functorch.get_interpreter_stack() or ()]
+        if levels.count(_functorch.TransformType.Jvp) > 1:
+            raise DerivativeError(
+                "forward mode inside forward mode is not implemented; use reverse mode for the inner one: "
+                "torch.func.jacfwd(torch.func.jacrev(f)), which is torch.func.hessian(f)"
+            )
+        return tangent(ctx, *tangents)
+
+    return jvp
 
 
 def keep(ctx: Any, *tensors: Tensor | None) -> None:

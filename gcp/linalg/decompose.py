@@ -62,6 +62,9 @@ def eigenpairs(A: Tensor, precision: str = "mixed") -> tuple[Tensor, Tensor]:
     Raises:
         NonFiniteError: NaN or infinity in a matrix; names it.
         DecompositionError: one that does not converge in any way.
+
+    >>> eigenpairs(torch.diag(torch.tensor([3.0, 1.0])))[0]
+    tensor([1., 3.], dtype=torch.float64)
     """
     matrix = A.detach().to(working_dtype(A.dtype, precision))
     if torch.compiler.is_exporting():
@@ -75,6 +78,9 @@ def singular_triplets(A: Tensor, precision: str = "mixed", full_matrices: bool =
     """U (..., m, k), singular values (..., k), descending, and V (..., n, k) of A (..., m, n), k = min(m, n).
 
     Dtypes and errors as `eigenpairs`. With ``full_matrices`` U is (..., m, m) and V (..., n, n).
+
+    >>> singular_triplets(torch.ones(2, 8))[1].round(decimals=6) + 0.0
+    tensor([4., 0.], dtype=torch.float64)
     """
     matrix = A.detach().to(working_dtype(A.dtype, precision))
     if torch.compiler.is_exporting():

@@ -54,12 +54,13 @@ def singular_function(
     with without_autocast(A):
         parameter = None if function.parameter is None else function.parameter.clone()
         degree = function.degree
-        unit = None if degree is None else exact_unit(A)
-        result: Tensor = _of_unit_size(A if unit is None else A / unit, function, parameter, precision)
-        return result if unit is None else result * unit**degree
+        if degree is None:
+            return _decomposed(A, function, parameter, precision)
+        unit = exact_unit(A)
+        return _decomposed(A / unit, function, parameter, precision) * unit**degree
 
 
-def _of_unit_size(A: Tensor, function: SpectralMap, parameter: Tensor | None, precision: str) -> Tensor:
+def _decomposed(A: Tensor, function: SpectralMap, parameter: Tensor | None, precision: str) -> Tensor:
     U, s, V = singular_triplets(A, precision)
     values, kernel, slopes = odd_kernel(s, A, function)
     real = REAL.get(U.dtype, U.dtype)
@@ -76,6 +77,10 @@ def odd_kernel(s: Tensor, A: Tensor, function: SpectralMap) -> tuple[Tensor, tup
         s: (..., k), descending, in the dtype of the kernel.
         A: (..., m, n), whose singular values they are.
         function: f on s >= 0.
+
+    >>> from gcp.spectral.maps import SquareRoot
+    >>> odd_kernel(torch.tensor([4.0, 1.0]), torch.ones(2, 2), SquareRoot())[0]
+    tensor([2., 1.])
     """
     s = torch.where(s > null_floor(s, torch.finfo(A.dtype).eps), s, 0)
     pairs = spectrum(s, A.shape[-2], A.shape[-1], function, squared=True)
@@ -122,7 +127,7 @@ class SingularFunction(BothModes):
         return SingularGradient.apply(grad, A, U, V, *kernel), slope, *[None] * 7
 
     @staticmethod
-    def tangent(ctx: Any, dA: Tensor | None, dparameter: Tensor | None, *_: None) -> Tensor:
+    def tangent(ctx: Any, dA: Tensor | None = None, dparameter: Tensor | None = None, *_: Tensor | None) -> Tensor:
         """The derivative in the direction of the tangents."""
         A, _, U, V, _, *kernel, slopes = ctx.saved_tensors
         total: Tensor | None = None

@@ -28,7 +28,7 @@ def cases():
 
 
 @pytest.mark.parametrize(("shape", "dtype"), KINDS)
-@pytest.mark.parametrize(("name", "values"), cases())
+@pytest.mark.parametrize(("name", "values"), list(cases()))
 def test_both_modes_are_the_derivative(name, values, shape, dtype):
     f, options = FUNCTIONS[name]
     A = with_singular_values(SINGULAR_VALUES[values], shape, dtype).requires_grad_()
