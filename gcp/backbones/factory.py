@@ -14,6 +14,12 @@ from gcp.backbones.weights import features_of_run, load_matching
 from gcp.errors import OptionError, PluginError, ShapeError, WeightsError
 from gcp.options import make_options
 from gcp.plugins import built_by, size_of
+from gcp.replacing import replace_batchnorm
+from gcp.whitening import Whitening
+
+# Of the mean variance. The first convolution's channels are nearly dependent (9 weights on grey images make at most 9
+# independent ones): with 1e-5 the least of them, another in each batch, decide what comes out in eval.
+WHITENING_EPS = 1e-3
 
 
 def create_backbone(name: str, **options: Any) -> nn.Module:
@@ -44,13 +50,26 @@ def create_backbone(name: str, **options: Any) -> nn.Module:
     elif weights is not None and isinstance(built, UnpublishedOptions):
         raise WeightsError(f"{name} has no weights '{weights}'; give a run directory or checkpoint of this project")
     backbone: nn.Module = built_by(info.build, f"backbone '{name}'", "num_features", info, built)
+    whitened = isinstance(built, BackboneOptions) and built.whitening is not None
+    if whitened and state is not None and any(key.endswith(".running_covariance") for key in state):
+        _whiten(backbone, name)  # as the run did whose weights come in
     if state is not None:
         load_matching(backbone, state, str(weights))
+    if whitened and not any(isinstance(module, Whitening) for module in backbone.modules()):
+        _whiten(backbone, name)
     if isinstance(built, BackboneOptions) and built.frozen:
         if not isinstance(backbone, Freezable):
             raise OptionError(f"the backbone {name} cannot be frozen: its builder gives no Freezable; use frozen=0")
         backbone.freeze(built.frozen)
     return backbone
+
+
+def _whiten(backbone: nn.Module, name: str) -> None:
+    """Put a `Whitening` in the place of the first batch normalisation."""
+    try:
+        replace_batchnorm(backbone, eps=WHITENING_EPS, relative=True)
+    except OptionError as error:
+        raise OptionError(f"the backbone {name} cannot be whitened: {error}; use whitening=null") from None
 
 
 def check_map(features: object, channels: int) -> None:

@@ -42,6 +42,11 @@ class BackboneOptions(Options):
     """Options of every backbone of this project; the built module is a `gcp.backbones.feature_map.Freezable`."""
 
     frozen: int = option(0, "children, from the images on, that are not trained; batch norm included", minimum=0)
+    whitening: str | None = option(
+        None,
+        "first: whiten, in the place of the first batch norm, the one behind the first convolution; null: nowhere",
+        choices=("first",),
+    )
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,6 @@ def renew_statistics(trainer: pl.Trainer, module: pl.LightningModule, batches: i
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         if trainer.world_size > 1:
-            for statistic in (layer.running_mean, layer.running_var):
-                assert statistic is not None
-                statistic.copy_(trainer.strategy.reduce(statistic, reduce_op="mean"))
+            for statistic in layer.buffers(recurse=False):
+                if statistic.is_floating_point():  # counts are the same everywhere
+                    statistic.copy_(trainer.strategy.reduce(statistic, reduce_op="mean"))

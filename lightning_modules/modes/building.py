@@ -31,6 +31,7 @@ from lightning_modules.callbacks.averaging import Averaging
 from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.callbacks.progress import Bars
 from lightning_modules.classifier import Classifier
+from lightning_modules.distributed.sync_statistics import SyncStatistics
 from lightning_modules.run.checkpoint_names import PREPROCESSING_KEY
 from lightning_modules.run.ranks import check_machines, is_main_process, under_slurm
 from lightning_modules.run.read_checkpoint import method_in, read
@@ -133,10 +134,13 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     options = dict(run.config["trainer"])
     requeue = options.pop("requeue", True)
     check_machines(options["num_nodes"])
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    plugins += [SLURMEnvironment(auto_requeue=requeue)] if under_slurm() else []
+    plugins += [SyncStatistics()] if options["sync_batchnorm"] else []
     try:
         trainer = pl.Trainer(
             **options,
-            plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=requeue)] if under_slurm() else [])],
+            plugins=plugins,
             use_distributed_sampler=False,  # the data modules share the images out
             default_root_dir=run.directory,
             logger=loggers,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gcp.errors import ExportError
+from gcp.fixed_whitening import fix_whitening
 from gcp.methods import METHODS
 from gcp.options import make_options
 from lightning_modules.exporting import onnx, program
@@ -39,6 +40,7 @@ def run(run: Run, summary: Summary) -> None:
         onnx.check(run.method, decomposes=METHODS.get(run.method).kernel is not None)
     checkpoint = read(Path(run.config["ckpt_path"]))
     module = trained_classifier(run, checkpoint)
+    fix_whitening(module.model)
     preprocessing = stored_preprocessing(checkpoint)
     summary.update(**count_parameters(module), ckpt_path=run.config["ckpt_path"])
     summary.begin()

@@ -35,7 +35,7 @@ CLASSES = {"imagenet": 1000, "cub": 200, "cars": 196, "aircraft": 100, "dogs": 1
 
 
 def test_every_recipe_is_in_the_table():
-    assert {file.stem for file in (HERE / "recipe").glob("*.yaml")} == {*TABLE, "hybrid_digits"}
+    assert {file.stem for file in (HERE / "recipe").glob("*.yaml")} == {*TABLE, "hybrid_digits", "decorrelated_digits"}
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -77,7 +77,9 @@ def test_a_dataset_without_a_file_takes_the_seed_of_the_run_too(monkeypatch):
     assert check(composed("dataset=mine", "seed=7"))["data"]["seed"] == 7
 
 
-@pytest.mark.parametrize("overlay", ["debug=fast", "debug=overfit", "recipe=hybrid_digits"])
+@pytest.mark.parametrize(
+    "overlay", ["debug=fast", "debug=overfit", "recipe=hybrid_digits", "recipe=decorrelated_digits"]
+)
 def test_overlays_compose(overlay):
     check(composed(overlay))
 
