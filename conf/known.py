@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from functools import cache
 from typing import Any, get_origin, get_type_hints
 
 from conf.schema import HERE, OVERLAYS, files_of
@@ -149,7 +149,7 @@ def groups() -> list[str]:
     return [name for name in names if name in GROUPS or (HERE / name).is_dir()]
 
 
-def _of(section: str, owner: str, options: type[Options]) -> Iterator[Known]:
-    hints = get_type_hints(options)
-    for field in dataclasses.fields(options):
-        yield Known(f"{section}.{field.name}" if section else field.name, owner, hints[field.name], field)
+@cache  # asked for at every argument, and type hints take long to resolve
+def _of(section: str, owner: str, options: type[Options]) -> tuple[Known, ...]:
+    prefix, hints = f"{section}." if section else "", get_type_hints(options)
+    return tuple(Known(prefix + each.name, owner, hints[each.name], each) for each in dataclasses.fields(options))

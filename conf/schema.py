@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_origin, get_type_hints
@@ -32,19 +33,24 @@ def register() -> None:
 
     A name without a YAML of its own, as a plugin's, becomes an option of its group too.
     """
+    entries = ((group, name) for group, (_, registry) in GROUPS.items() for name in registry.names())
+    _store(tuple((group, name, GROUPS[group][1].get(name)) for group, name in entries), tuple(sections_of_callbacks()))
+
+
+@lru_cache(maxsize=1)  # what is stored already is not stored again
+def _store(entries: tuple[tuple[str, str, Any], ...], callbacks: tuple[str, ...]) -> None:
+    """Entries as (group, name, what is registered)."""
     store = ConfigStore.instance()
     store.store(group="_schema", name="run", node=schema_of(RunOptions, **dict.fromkeys(sections(), MISSING)))
-    for group, (section, registry) in GROUPS.items():
-        for name in registry.names():
-            entry = registry.get(name)
-            extra = {"name": name, **added_options(group, entry)}
-            interpolated = {key: text for (place, key), text in INTERPOLATED.items() if place == group}
-            node = schema_of(entry.options, interpolated, **extra)
-            store.store(group=f"_schema/{group}", name=name, node=node)
-            if not (HERE / group / f"{name}.yaml").exists():
-                store.store(group=group, name=name, node=node, package=section)
+    for group, name, entry in entries:
+        extra = {"name": name, **added_options(group, entry)}
+        interpolated = {key: text for (place, key), text in INTERPOLATED.items() if place == group}
+        node = schema_of(entry.options, interpolated, **extra)
+        store.store(group=f"_schema/{group}", name=name, node=node)
+        if not (HERE / group / f"{name}.yaml").exists():
+            store.store(group=group, name=name, node=node, package=GROUPS[group][0])
     for section, options in SECTIONS.items():
-        inner = sections_of_callbacks() if section == "callbacks" else ()
+        inner = callbacks if section == "callbacks" else ()
         store.store(group=f"_schema/{section}", name="default", node=schema_of(options, inner=inner))
 
 

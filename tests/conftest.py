@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -9,10 +10,12 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra._internal.hydra import Hydra
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core each, also for the processes that tests start
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -56,6 +59,14 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest test first, so that no core waits for it at the end."""
     items.sort(key=lambda item: "test_the_commands_run" not in item.nodeid)
+    freeze_memory()
+
+
+@cache
+def freeze_memory(imported: str = "torch") -> None:
+    """Collections of garbage pass over what stays to the end, once for each stage of imports: a million objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,14 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFi
     """``cli("method=pade", ...)`` is ``python run.py method=pade ...`` in an empty folder, but in this process."""
     import run
 
+    compose = Hydra.get_mode
+
+    def get_mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+        """Hydra's own composes the whole configuration once more, to read what few arguments set."""
+        sets_it = any(each.startswith(("sweep=", "hydra.mode", "hydra.searchpath", "--config")) for each in sys.argv)
+        return compose(hydra, config_name, overrides) if sets_it else None
+
+    monkeypatch.setattr(Hydra, "get_mode", get_mode)
     for registry in (METHODS, BACKBONES, DATASETS, CALLBACKS):  # what plugins add is gone with the test
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     monkeypatch.chdir(tmp_path)
@@ -89,6 +108,8 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFi
             if isinstance(code, str):
                 print(code, file=sys.stderr)
                 code = 1
+        if "pytorch_lightning" in sys.modules:
+            freeze_memory("pytorch_lightning")
         out, err = capfd.readouterr()
         return Outcome(code or 0, out, err)
 
