@@ -17,7 +17,8 @@ from torchvision import transforms as classical
 from datamodules.augmented import AugmentedImages, FileSource
 from datamodules.records import Record
 from datamodules.sampler import EpochPosition
-from datamodules.transforms.building import MEAN, STD, create_transform
+from datamodules.transforms.building import create_transform
+from gcp.backbones.imagenet import MEAN, STD
 
 SIZE = (500, 375)  # width and height of most of ImageNet's images
 BACKENDS = ("torchvision", "pil")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from hydra.conf import HydraConf
@@ -10,8 +9,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from conf.messages import unknown_option
 from gcp.errors import OptionError
-from gcp.options import Options, make_options, option_names
+from gcp.options import option_names
 from lightning_modules.settings.callbacks import completed
+from lightning_modules.settings.section import make_section
 from lightning_modules.settings.sections import ADDED, GROUPS, SECTIONS, RunOptions, sections
 
 WITHOUT_CHECKPOINT = ("fit", "report", "analyze")  # modes that need none
@@ -27,7 +27,7 @@ def check(config: DictConfig) -> dict[str, Any]:
     for name in plain:
         if name not in sections() and name not in option_names(RunOptions):
             raise OptionError(unknown_option(str(name)))
-    _build("", RunOptions, {name: plain[name] for name in option_names(RunOptions)})
+    make_section(RunOptions, {name: plain[name] for name in option_names(RunOptions)}, "")
     if plain["mode"] == "report" and plain["path"] is None:
         raise OptionError("mode=report needs path: a folder that holds run directories")
     if plain["mode"] not in WITHOUT_CHECKPOINT and plain["ckpt_path"] is None:
@@ -46,12 +46,12 @@ def check(config: DictConfig) -> dict[str, Any]:
         entry = registry.get(values.pop("name"))
         if group in ADDED:
             added = {name: values.pop(name) for name in option_names(ADDED[group]) if name in values}
-            _build(f"{section}.", ADDED[group], added)
-        _build(f"{section}.", entry.options, values)
+            make_section(ADDED[group], added, section)
+        make_section(entry.options, values, section, refusal=unknown_option)
     plain["callbacks"] = completed(plain["callbacks"])
     for section, options in SECTIONS.items():
         if section != "callbacks":
-            _build(f"{section}.", options, plain[section])
+            make_section(options, plain[section], section, refusal=unknown_option)
     return {str(name): value for name, value in plain.items()}
 
 
@@ -66,13 +66,3 @@ def check_no_sweep(config: DictConfig, hydra_config: HydraConf) -> None:
         given.insert(0, "sweep.resume=true")
     if given:
         raise OptionError(f"{given[0]} is for sweeps: add -m or sweep=..., or leave it out")
-
-
-def _build(prefix: str, options: type[Options], values: Mapping[str, Any]) -> None:
-    for name in values:
-        if name not in option_names(options):
-            raise OptionError(unknown_option(f"{prefix}{name}", option_names(options)))
-    try:
-        make_options(options, values, prefix.rstrip("."))
-    except OptionError as error:
-        raise OptionError(f"{prefix}{error}") from None

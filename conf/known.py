@@ -8,7 +8,7 @@ from typing import Any, get_origin, get_type_hints
 
 from conf.schema import HERE, OVERLAYS, files_of
 from gcp.methods import METHODS
-from gcp.options import Options, alternatives
+from gcp.options import alternatives
 from lightning_modules.settings.callback_options import CallbackOptions, SwitchedOptions
 from lightning_modules.settings.callbacks import CALLBACKS, sections_of_callbacks
 from lightning_modules.settings.sections import ADDED, GROUPS, MODES, SECTIONS, RunOptions, sections
@@ -150,6 +150,10 @@ def groups() -> list[str]:
 
 
 @cache  # asked for at every argument, and type hints take long to resolve
-def _of(section: str, owner: str, options: type[Options]) -> tuple[Known, ...]:
+def _fields(section: str, owner: str, options: Any) -> tuple[Known, ...]:
     prefix, hints = f"{section}." if section else "", get_type_hints(options)
     return tuple(Known(prefix + each.name, owner, hints[each.name], each) for each in dataclasses.fields(options))
+
+
+def _of(section: str, owner: str, options: Any) -> tuple[Known, ...]:
+    return _fields(section, owner, options)

@@ -18,6 +18,7 @@ from gcp.options import option_names
 from gcp.registry import nearest
 from lightning_modules.run.storage import chain, storage_error
 from lightning_modules.run.unexpected import described
+from lightning_modules.settings.section import unknown_option as unknown_in_section
 from lightning_modules.settings.sections import GROUPS, RunOptions, sections
 
 # Hydra's launchers that are packages of their own: our name for each, and the extra that installs it.
@@ -87,10 +88,7 @@ def unknown_option(full_key: str, known: Iterable[str] = ()) -> str:
         if meant:
             return f"unknown option {key}; write {' or '.join(f'{each}=...' for each in meant)}"
         return _unknown_group(key)
-    text = f"unknown option {full_key}{nearest(key, known)}"
-    takes = [name for name in known if name != "name"]
-    if takes:
-        text += f"; {section} takes: {', '.join(takes)}"
+    text = unknown_in_section(full_key, known)
     elsewhere = _owners(section, key)
     return f"{text} ({key} is an option of {', '.join(elsewhere)})" if elsewhere else text
 

@@ -74,12 +74,6 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             raise DataError(f"{type(self).__name__} holds no images yet; call setup() first")
         return self._splits
 
-    @property
-    def images_per_epoch(self) -> int:
-        """Training images one epoch shows, over all devices; known after ``setup``."""
-        share, size = self._train_share(), self.options.batch_size
-        return self._devices() * (share - share % size if share >= size else share)
-
     def setup(self, stage: str | None = None) -> None:
         """Make the three parts, once for all stages.
 

@@ -19,8 +19,9 @@ from datamodules.options import FileOptions
 from datamodules.preprocessing import Preprocessing
 from datamodules.records import Record, Records
 from datamodules.splits import Splits, stratified_split
-from datamodules.transforms.building import MEAN, STD, Normal, create_transform
+from datamodules.transforms.building import Normal, create_transform
 from datamodules.transforms.names import TRANSFORMS
+from gcp.backbones.imagenet import MEAN, STD
 from gcp.errors import DataError, few
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}

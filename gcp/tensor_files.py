@@ -53,11 +53,12 @@ def read_file(path: Path) -> Any:
 
 
 def read_tensors(path: Path) -> StateFile:
-    """The state dict in a file, bare or wrapped.
+    """The state dict in a file, bare or wrapped. Raises CheckpointError: see `read_file` and `tensors_in`."""
+    return tensors_in(read_file(path), path)
 
-    Raises CheckpointError: see `read_file`; or no state dict is in it.
-    """
-    contents = read_file(path)
+
+def tensors_in(contents: object, path: Path) -> StateFile:
+    """The state dict in what `read_file` gave for ``path``, bare or wrapped. Raises CheckpointError: there is none."""
     state = contents
     if isinstance(contents, Mapping):
         state = next((contents[key] for key in WRAPPERS if isinstance(contents.get(key), Mapping)), contents)

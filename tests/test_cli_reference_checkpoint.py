@@ -27,12 +27,15 @@ def trained(tmp_path, name="last"):
     return torch.load(tmp_path / f"run/checkpoints/{name}.ckpt", weights_only=True)
 
 
-def test_it_is_tested_and_is_where_training_starts(cli, tmp_path, summary_of):
+def test_it_is_tested_and_is_where_training_starts(cli, tmp_path, summary_of, monkeypatch):
     state = published(tmp_path / "pade_tiny.pth.tar")
+    read, load = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda file, *rest, **more: read.append(file) or load(file, *rest, **more))
     outcome = cli("mode=test", "ckpt_path=pade_tiny.pth.tar", *SETTINGS, "hydra.run.dir=tested")
     assert outcome.code == 0, outcome.err
     summary = summary_of(tmp_path / "tested")
     assert (summary["status"], summary["ckpt_path"]) == ("ok", "pade_tiny.pth.tar")
+    assert [file.name for file in read] == ["pade_tiny.pth.tar"]  # once
     before = summary["test/loss"]
     frozen = ("optimizer.lr=1e-30", "backbone.frozen=9")
     outcome = cli("ckpt_path=pade_tiny.pth.tar", *frozen, *SETTINGS)

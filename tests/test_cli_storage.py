@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import resource
 from pathlib import Path
 
 import pytest
 
-from lightning_modules.loggers.csv import DAMAGED, _ContinuingWriter, read_rows
+from lightning_modules.loggers.csv import DAMAGED, _ContinuingWriter
+from lightning_modules.metrics_file import read_rows
 from lightning_modules.run.storage import StorageError, storage_error, write_csv, write_whole
 from tests.small import SMALL
 
@@ -131,7 +133,8 @@ ROWS = [b"0,1,0.25\r\n", b"1,3,0.5\r\n", b"2,5,0.75\r\n"]
 )
 def test_damaged_lines_are_left_out_and_named(tmp_path, capfd, rows, kept, damaged):
     (tmp_path / "metrics.csv").write_bytes(HEADER + b"".join(rows))
-    assert read_rows(HEADER + b"".join(rows))[2] == damaged
+    _, found = read_rows(io.BytesIO(HEADER + b"".join(rows)))
+    assert [line for line, row in found if row is None] == damaged
     writer = _ContinuingWriter(tmp_path, steps_done=7)
     assert (tmp_path / "metrics.csv").read_bytes() == HEADER + b"".join(rows)  # not before there is something to add
     writer.log_metrics({"epoch": 3, "val/acc1": 1.0}, step=7)

@@ -9,10 +9,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from datamodules.transforms.names import PROTOCOLS, TRANSFORMS, TransformInfo
+from gcp.backbones.imagenet import MEAN, STD
 from gcp.errors import UnknownNameError
 from gcp.registry import nearest
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, used unless told otherwise
 SCALES = (224 / 256, 1.0, 288 / 256)  # of the resized image in the protocol multi_scale
 
 Transform = Callable[[Tensor], Tensor]

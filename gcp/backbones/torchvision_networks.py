@@ -14,13 +14,12 @@ import torch
 from torch import nn
 
 from gcp.backbones.feature_map import FeatureMap
+from gcp.backbones.imagenet import MEAN, STD
 from gcp.backbones.registry import BackboneInfo, ResNetOptions, TorchvisionOptions
 from gcp.backbones.weights import load_pretrained
 from gcp.errors import MissingDependencyError
 
-# What images are normalised by here (ImageNet), and what the published weights expect.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-EXPECTED_MEAN, EXPECTED_STD = 0.5, 0.5
+EXPECTED_MEAN, EXPECTED_STD = 0.5, 0.5  # what the published weights of Inception were trained with
 
 
 def resnet(info: BackboneInfo, options: ResNetOptions) -> FeatureMap:

@@ -78,7 +78,11 @@ def load_reference_checkpoint(
         raise OptionError(f"classifier must be one of {', '.join(CLASSIFIERS)}, got {classifier!r}")
     if triangle not in ORDERS:
         raise OptionError(f"triangle must be one of {', '.join(ORDERS)}, got {triangle!r}")
-    file = read_tensors(Path(path))
+    return load_tensors(model, read_tensors(Path(path)), triangle, classifier)
+
+
+def load_tensors(model: PoolingNetwork, file: StateFile, triangle: str, classifier: str) -> LoadReport:
+    """`load_reference_checkpoint` of a file that has been read already."""
     state = _renamed(file, model)
     own = model.state_dict()
     kept: tuple[str, ...] = ()
@@ -91,7 +95,7 @@ def load_reference_checkpoint(
         state[first] = to_upper(state[first], triangle)
     model.load_state_dict(state, strict=False)
     if kept:
-        warnings.warn(f"the classifier is new, everything else is from {file.path}: train before testing", stacklevel=2)
+        warnings.warn(f"the classifier is new, everything else is from {file.path}: train before testing", stacklevel=3)
     return LoadReport(file.path, tuple(state), tuple(key for key in own if key not in state), file.architecture)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ class Confusion(Callback):
 
     Args:
         directory: where `PER_CLASS`, `TABLE` and `PICTURE` go.
-        class_names: the position is the label; None: those of the data module.
 
     Attributes:
         matrix: counts (K, K) of the last test, rows the true classes; None before.
@@ -40,14 +38,14 @@ class Confusion(Callback):
     TABLE = "confusion_matrix.csv"
     PICTURE = "confusion_matrix.png"
 
-    def __init__(self, directory: Path, class_names: Sequence[str] | None = None) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.class_names = class_names
         self.matrix: Tensor | None = None
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count from here."""
-        self._names = trainer.datamodule.class_names if self.class_names is None else self.class_names  # type: ignore[attr-defined]  # set by Lightning
+        data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning
+        self._names: list[str] = data.class_names
         self._metric = MulticlassConfusionMatrix(len(self._names)).to(pl_module.device)
 
     def on_test_batch_end(

@@ -17,12 +17,11 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from lightning_modules.epochs import CountedFromOne
+from lightning_modules.metrics_file import FIRST_ROW, STEP, Row, read_rows
 from lightning_modules.run.spec import Run
 from lightning_modules.run.storage import storage_error, write_whole
 from lightning_modules.settings.loggers import CSVOptions
 
-STEP = "step"
-FIRST_ROW = 2  # line of the file, below the names
 DAMAGED = "metrics.damaged.csv"
 
 
@@ -110,14 +109,16 @@ class _ContinuingWriter(ExperimentWriter):
         self.continued = True
         content = self.path.read_bytes()
         try:
-            names, rows, damaged = read_rows(content)
+            names, found = read_rows(io.BytesIO(content))
         except ValueError:
             os.replace(self.path, self.path.with_name(DAMAGED))
             print(f"{self.path} is damaged from its first line on; it is kept as {DAMAGED}", file=sys.stderr)
             return
+        rows = dict(found)
+        damaged = [line for line, row in rows.items() if row is None]
         if damaged:
             print(f"left out of {self.path}, damaged: line {', '.join(map(str, damaged))}", file=sys.stderr)
-        kept = [row for line, row in rows.items() if self._stays(line, row)]
+        kept = [row for line, row in rows.items() if row is not None and self._stays(line, row)]
         if not kept:
             self.path.unlink()
             return
@@ -126,7 +127,7 @@ class _ContinuingWriter(ExperimentWriter):
         if text.encode() != content:
             write_whole(self.path, text)
 
-    def _stays(self, line: int, row: dict[str, str]) -> bool:
+    def _stays(self, line: int, row: Row) -> bool:
         if self.rows_done is not None and line - FIRST_ROW >= self.rows_done:
             return False
         return self.steps_done is None or int(row[STEP]) < self.steps_done  # also where a damaged line was taken out
@@ -135,8 +136,9 @@ class _ContinuingWriter(ExperimentWriter):
         new_names = self._record_new_keys()
         exists = self.path.exists()
         if new_names and exists:
-            _, rows, _ = read_rows(self.path.read_bytes())
-            write_whole(self.path, _lines(self.metrics_keys, rows.values(), header=True))
+            _, found = read_rows(io.BytesIO(self.path.read_bytes()))
+            rows = [row for _, row in found if row is not None]
+            write_whole(self.path, _lines(self.metrics_keys, rows, header=True))
         rest = _lines(self.metrics_keys, self.metrics, header=not exists).encode()
         with self.path.open("ab", buffering=0) as file:
             before = file.tell()
@@ -146,47 +148,6 @@ class _ContinuingWriter(ExperimentWriter):
             except OSError:
                 os.truncate(self.path, before)
                 raise
-
-
-def read_rows(content: bytes) -> tuple[list[str], dict[int, dict[str, str]], list[int]]:
-    """Names of the columns, rows by their line, and the lines that are damaged and left out; lines count from 1.
-
-    A line counts if it is whole: ended, UTF-8 without NUL, a field for each name, numbers or nothing in them and a step
-    among them. The last line of a process that was killed may have lost the end of a number. Raises ValueError if the
-    line of names is damaged.
-    """
-    lines = content.split(b"\n")
-    names = _fields(lines[0]) if len(lines) > 1 else None
-    if not names or STEP not in names or len(set(names)) < len(names):
-        raise ValueError("no line of names")
-    rows: dict[int, dict[str, str]] = {}
-    damaged = []
-    for number, line in enumerate(lines[1:], FIRST_ROW):
-        if number == len(lines) and not line:  # after the end of the last line
-            continue
-        fields = _fields(line) if number < len(lines) else None
-        row = dict(zip(names, fields, strict=False)) if fields else {}
-        if fields is None or len(fields) != len(names) or not _all_numbers(fields) or not row[STEP].isdigit():
-            damaged.append(number)
-        else:
-            rows[number] = row
-    return names, rows, damaged
-
-
-def _fields(line: bytes) -> list[str] | None:
-    """The fields of a line; None: it is no text."""
-    try:
-        text = line.decode().removesuffix("\r")
-    except UnicodeDecodeError:
-        return None
-    return None if not text.isprintable() or '"' in text else text.split(",")
-
-
-def _all_numbers(fields: Iterable[str]) -> bool:
-    try:
-        return all(field == "" or float(field) is not None for field in fields)
-    except ValueError:
-        return False
 
 
 def _lines(names: list[str], rows: Iterable[Mapping[str, Any]], header: bool) -> str:

@@ -23,10 +23,11 @@ from datamodules.base import ImageDataModule
 from datamodules.datasets import create_datamodule
 from datamodules.preprocessing import Preprocessing
 from gcp.backbones.factory import feature_map_size
-from gcp.checkpoints.loading import load_reference_checkpoint
+from gcp.checkpoints.loading import load_tensors
 from gcp.errors import CheckpointError, DataError, OptionError, PluginError
 from gcp.options import make_options
 from gcp.registry import resolve
+from gcp.tensor_files import tensors_in
 from lightning_modules.callbacks.averaging import Averaging
 from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.callbacks.progress import Bars
@@ -34,7 +35,7 @@ from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.sync_statistics import SyncStatistics
 from lightning_modules.run.checkpoint_names import PREPROCESSING_KEY
 from lightning_modules.run.ranks import check_machines, is_main_process, under_slurm
-from lightning_modules.run.read_checkpoint import method_in, read
+from lightning_modules.run.read_checkpoint import method_in, read, readable
 from lightning_modules.run.spec import Run
 from lightning_modules.run.write_checkpoint import AtomicCheckpointIO
 from lightning_modules.settings.callback_options import CallbackOptions
@@ -208,7 +209,8 @@ def load_checkpoint(module: Classifier, run: Run) -> None:
     """
     path = Path(run.config["ckpt_path"])
     if run.published:
-        load_reference_checkpoint(module.model, path, run.config["ckpt_triangle"], run.config["ckpt_classifier"])
+        file = tensors_in(readable(path)[1], path)
+        load_tensors(module.model, file, run.config["ckpt_triangle"], run.config["ckpt_classifier"])
     else:
         load_weights(module, read(path), path)
 

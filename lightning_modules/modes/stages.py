@@ -39,7 +39,7 @@ def second_stage(run: Run, summary: Summary, fit: Callable[[Run, Summary], None]
     first = dataclasses.replace(
         run, directory=directory, config={**run.config, "second_stage": {}}, stage=1, stages=whole
     )
-    if run.stage != 2 and read_summary(directory).get("status") != OK:
+    if run.checkpoint_stage != 2 and read_summary(directory).get("status") != OK:
         _train(first, summary, fit)
     config = copy.deepcopy({**whole, "second_stage": {}})
     config["trainer"]["max_epochs"] = options.epochs
@@ -48,7 +48,7 @@ def second_stage(run: Run, summary: Summary, fit: Callable[[Run, Summary], None]
     for name in ("lr", "classifier_factor"):
         config["optimizer"][name] = getattr(options, name) or config["optimizer"][name]
     second = dataclasses.replace(run, config=config, stage=2, stages=whole)
-    if run.stage == 2:
+    if run.checkpoint_stage == 2:
         return dataclasses.replace(second, config={**config, "ckpt_path": run.config["ckpt_path"]})
     return _left(second) or dataclasses.replace(
         second, initial=directory / FOLDER / BEST, steps_done=0, rows_done=None, published=False

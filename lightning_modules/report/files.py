@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Iterator
@@ -13,6 +12,7 @@ import yaml
 
 from gcp.errors import DataError, first_line
 from lightning_modules.metric_names import VAL_ACCURACY
+from lightning_modules.metrics_file import read_rows
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # plain values only, in C where PyYAML was built with it
 DEEPEST = 32  # levels of a configuration
@@ -20,6 +20,7 @@ MOST_BYTES = 2**18  # of a summary, a configuration, a list of overrides: ours h
 MOST_BYTES_OF_METRICS = 2**28
 MOST_BYTES_OF_A_LINE = 2**16
 SHOWN = 200  # characters of a text that is not ours
+EPOCH = "epoch"
 
 
 class Curve(NamedTuple):
@@ -86,21 +87,21 @@ def _check_events(name: str, events: Iterable[yaml.Event]) -> None:
 
 
 def _curve(file: Path) -> Curve:
-    lines = _lines(file)
-    header = _cells(next(lines, b""))
-    if header is None or not {"epoch", "step"} <= set(header):
+    try:
+        names, rows = read_rows(_lines(file))
+    except ValueError:
+        names, rows = [], iter(())
+    if EPOCH not in names:
         return Curve([], f"{file.name} is not a table of metrics")
-    if VAL_ACCURACY not in header:
+    if VAL_ACCURACY not in names:
         return Curve([])
-    epoch, accuracy = header.index("epoch"), header.index(VAL_ACCURACY)
     points: dict[int, float] = {}
     damaged = 0
-    for line in lines:
-        cells = _cells(line)
-        if cells is None or len(cells) != len(header):
+    for _, row in rows:
+        if row is None:
             damaged += 1
-        elif cells[accuracy]:
-            point = _point(cells[epoch], cells[accuracy])
+        elif row[VAL_ACCURACY]:
+            point = _point(row[EPOCH], row[VAL_ACCURACY])
             if point is None:
                 damaged += 1
             else:
@@ -113,16 +114,6 @@ def _lines(file: Path) -> Iterator[bytes]:
     with file.open("rb") as stream:
         while line := stream.readline(MOST_BYTES_OF_A_LINE):
             yield line
-
-
-def _cells(line: bytes) -> list[str] | None:
-    """The cells of a whole line; None if it is not one: without an end, a number may lack its last digits."""
-    if not line.endswith(b"\n") or b"\0" in line:
-        return None
-    try:
-        return next(csv.reader([line.decode()]), [])
-    except (UnicodeDecodeError, csv.Error):
-        return None
 
 
 def _point(epoch: str, accuracy: str) -> tuple[int, float] | None:

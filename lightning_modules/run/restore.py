@@ -75,7 +75,7 @@ def restore(run: Run, explicit: list[str], directory_given: bool, roots: Sequenc
             "run that has them throughout",
             file=sys.stderr,
         )
-    return going_on(dataclasses.replace(run, config=config, stage=stage), path, contents)
+    return going_on(dataclasses.replace(run, config=config, checkpoint_stage=stage), path, contents)
 
 
 def going_on(run: Run, path: Path, contents: Mapping[str, Any]) -> Run:

@@ -20,7 +20,9 @@ class Run:
         steps_done: optimizer steps that were done when the checkpoint was written from which it goes on; 0: a new run,
             None: nothing is trained.
         rows_done: rows that metrics.csv had then, if that was inside an epoch.
-        stage: 1 or 2, the stage the checkpoint was written in, or the one this run is; None: there is one stage.
+        checkpoint_stage: 1 or 2, the stage in which the checkpoint was written that it goes on from; None: there is no
+            such checkpoint, or its run had one stage.
+        stage: 1 or 2, which of two stages this run is; None: there is one stage.
         stages: of a run that is one of two stages, the configuration of both together.
     """
 
@@ -28,6 +30,7 @@ class Run:
     config: dict[str, Any]
     steps_done: int | None = 0
     rows_done: int | None = None
+    checkpoint_stage: int | None = None
     stage: int | None = None
     stages: dict[str, Any] | None = None
     published: bool = False

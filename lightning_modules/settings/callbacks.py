@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gcp.errors import OptionError
-from gcp.options import Options, check_options, check_type, make_options, option_names
-from gcp.registry import Registry, check_target, nearest
+from gcp.options import Options, check_options, check_type, option_names
+from gcp.registry import Registry, check_target
 from lightning_modules.settings.callback_options import (
     CallbackOptions,
     DeviceStatsOptions,
@@ -26,6 +26,7 @@ from lightning_modules.settings.callback_options import (
     ThroughputOptions,
 )
 from lightning_modules.settings.entry import Entry
+from lightning_modules.settings.section import make_section
 
 ENABLED = "enabled"
 SWITCH = "on as soon as one of its options is set, or enabled=true; off again by enabled=false"
@@ -94,8 +95,7 @@ def own_options(section: Mapping[str, Any]) -> CallbackOptions:
     """The options of the section ``callbacks`` itself. Raises OptionError, with the full name."""
     values = {name: value for name, value in section.items() if name not in sections_of_callbacks()}
     known = [*option_names(CallbackOptions), *sections_of_callbacks()]
-    options: CallbackOptions = _made(CallbackOptions, values, "callbacks", known)
-    return options
+    return make_section(CallbackOptions, values, "callbacks", known)
 
 
 def options_of_callback(section: Mapping[str, Any], name: str) -> Options | None:
@@ -111,8 +111,9 @@ def options_of_callback(section: Mapping[str, Any], name: str) -> Options | None
         raise OptionError(f"callbacks.{name}: options are set one by one, callbacks.{name}.option=value, got {given}")
     values = dict(given)
     known = [ENABLED, *option_names(entry.options)]
-    switched = _made(SwitchedOptions, {key: values.pop(key) for key in [ENABLED] if key in values}, f"callbacks.{name}")
-    options = _made(entry.options, values, f"callbacks.{name}", known)
+    switch = {key: values.pop(key) for key in [ENABLED] if key in values}
+    switched = make_section(SwitchedOptions, switch, f"callbacks.{name}")
+    options = make_section(entry.options, values, f"callbacks.{name}", known)
     return options if (bool(values) if switched.enabled is None else switched.enabled) else None
 
 
@@ -124,17 +125,6 @@ def completed(section: Mapping[str, Any]) -> dict[str, Any]:
         if options is not None:
             complete[name] = {ENABLED: True, **dataclasses.asdict(options)}
     return complete
-
-
-def _made(options: type[Any], values: Mapping[str, Any], prefix: str, known: list[str] | None = None) -> Any:
-    known = option_names(options) if known is None else known
-    for key in values:
-        if key not in known:
-            raise OptionError(f"unknown option {prefix}.{key}{nearest(key, known)}; {prefix} takes: {', '.join(known)}")
-    try:
-        return make_options(options, values, prefix)
-    except OptionError as error:
-        raise OptionError(f"{prefix}.{error}") from None
 
 
 _MODULE = "lightning_modules.callbacks"

@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader
 from datamodules.augmented import AugmentedImages
 from datamodules.preprocessing import Preprocessing
 from datamodules.sampler import EpochPosition, EpochSampler
-from datamodules.transforms.building import MEAN, STD, create_transform
+from datamodules.transforms.building import create_transform
 from datamodules.transforms.names import TRANSFORMS
+from gcp.backbones.imagenet import MEAN, STD
 from gcp.errors import UnknownNameError
 
 GREY_LEVELS = 1.5  # PIL and torchvision round the two passes of resizing on their own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 
+import pytorch_lightning as pl
 import torch
 from PIL import Image
 
@@ -22,8 +23,10 @@ def rows_of(path):
 def test_the_tables_are_what_counting_gives(tmp_path):
     module, data = classifier(), loader(22)
     data.dataset.tensors[1][data.dataset.tensors[1] == 3] = 4  # a class without images
-    confusion = Confusion(tmp_path / "files", NAMES)
-    trainer(tmp_path, callbacks=[confusion]).test(module, data, verbose=False)
+    named = pl.LightningDataModule.from_datasets(test_dataset=data.dataset, batch_size=4)
+    named.class_names = NAMES
+    confusion = Confusion(tmp_path / "files")
+    trainer(tmp_path, callbacks=[confusion]).test(module, named, verbose=False)
     images, labels = data.dataset.tensors
     with torch.no_grad():
         predicted = module.eval()(images).argmax(1)
@@ -40,7 +43,7 @@ def test_the_tables_are_what_counting_gives(tmp_path):
         assert (row["class"], int(row["images"])) == (NAMES[label], count)
         assert row["accuracy"] == (f"{expected[label, label].item() / count:.6f}" if count else "")
     assert per_class[3]["accuracy"] == ""
-    trainer(tmp_path, callbacks=[confusion]).test(module, data, verbose=False)
+    trainer(tmp_path, callbacks=[confusion]).test(module, named, verbose=False)
     assert torch.equal(confusion.matrix, expected)  # counted anew
 
 

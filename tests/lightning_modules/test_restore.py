@@ -199,6 +199,6 @@ def test_the_first_of_two_stages_is_resumed_as_the_whole_run(tmp_path):
     asked = {**config, "mode": "fit", "ckpt_triangle": "upper", "ckpt_classifier": "load", "ckpt_path": "last"}
     asked.update(dict.fromkeys(("export", "sweep", "analysis", "path")))
     run = restore(Run(tmp_path / "run", asked), [], directory_given=True)
-    assert (run.stage, run.config["second_stage"]) == (1, {"epochs": 2})
+    assert (run.checkpoint_stage, run.config["second_stage"]) == (1, {"epochs": 2})
     with pytest.raises(CheckpointError, match=f"hydra.run.dir={tmp_path}/run$"):
         restore(Run(tmp_path / "run/stage1", asked), [], directory_given=True)
