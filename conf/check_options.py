@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from conf.messages import unknown_option
 from gcp.errors import OptionError
 from gcp.options import option_names
+from lightning_modules.run.normalisation import with_normalisation
 from lightning_modules.settings.callbacks import completed
 from lightning_modules.settings.section import make_section
 from lightning_modules.settings.sections import ADDED, GROUPS, SECTIONS, RunOptions, sections
@@ -18,7 +19,7 @@ WITHOUT_CHECKPOINT = ("fit", "report", "analyze")  # modes that need none
 
 
 def check(config: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values, every option checked against its range.
+    """The configuration as plain values, every option checked against its range, with the normalisation of its weights.
 
     Raises OptionError with the option's full name, ``method.degree``.
     """
@@ -52,7 +53,7 @@ def check(config: DictConfig) -> dict[str, Any]:
     for section, options in SECTIONS.items():
         if section != "callbacks":
             make_section(options, plain[section], section, refusal=unknown_option)
-    return {str(name): value for name, value in plain.items()}
+    return with_normalisation({str(name): value for name, value in plain.items()})
 
 
 def check_no_sweep(config: DictConfig, hydra_config: HydraConf) -> None:

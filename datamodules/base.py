@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from datamodules.loader import ImageLoader, ResumableLoader, process_options
 from datamodules.options import DataOptions
@@ -15,7 +16,7 @@ from datamodules.preprocessing import Preprocessing
 from datamodules.sampler import EpochSampler, ShareSampler
 from datamodules.seeding import private_generator
 from datamodules.splits import Splits
-from gcp.errors import DataError, PluginError
+from gcp.errors import DataError, PluginError, few
 
 SHOWN = 10  # classes a line names; of more, half of that
 
@@ -68,6 +69,18 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         return len(self.class_names)
 
     @property
+    def train_labels(self) -> np.ndarray | None:
+        """Labels of the training images; None: known only when these are read."""
+        train = self.splits.train
+        return train.tensors[1].numpy() if isinstance(train, TensorDataset) else None
+
+    @property
+    def class_counts(self) -> np.ndarray | None:
+        """Number of training images of each class; None: not known."""
+        labels = self.train_labels
+        return None if labels is None else np.bincount(labels, minlength=self.num_classes)
+
+    @property
     def splits(self) -> Splits:
         """The three parts. Raises DataError before ``setup``."""
         if self._splits is None:
@@ -78,7 +91,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         """Make the three parts, once for all stages.
 
         Raises:
-            DataError: a part is empty, or the training part holds a single image, which nothing can be learnt from.
+            DataError: a part is empty, the training part holds a single image, which nothing can be learnt from, or a
+                label names no class.
         """
         if self._splits is not None:
             return
@@ -89,6 +103,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
                 f"{type(splits).__name__}"
             )
         self._refuse_small(splits)
+        self._refuse_labels(splits)
         self._splits = splits
 
     def check_images(self, parts: Sequence[str]) -> dict[str, str]:
@@ -126,6 +141,22 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             size = len(dataset)
             if size < needed:
                 raise DataError(f"the {part} part needs at least {needed} image(s), {type(self).__name__} gave {size}")
+
+    def _refuse_labels(self, splits: Splits) -> None:
+        """Those of images in memory; of others each batch tells."""
+        classes = self.num_classes
+        if classes != len(self.class_names):
+            raise PluginError(
+                f"{type(self).__name__} has {classes} classes and {len(self.class_names)} class_names; mend it"
+            )
+        for part, dataset in splits._asdict().items():
+            labels = dataset.tensors[1] if isinstance(dataset, TensorDataset) else None
+            wrong = [] if labels is None else sorted(set(labels[(labels < 0) | (labels >= classes)].tolist()))
+            if wrong:
+                raise DataError(
+                    f"the {part} part of {type(self).__name__} holds the label {few(wrong)}, and its {classes} classes "
+                    f"have 0 to {classes - 1}; mend the labels or class_names"
+                )
 
     def _eval_loader(self, part: str, dataset: Dataset[Any]) -> DataLoader[Any]:
         size = len(dataset)  # type: ignore[arg-type]  # torch's Dataset declares no length

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from inspect import isabstract
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,24 @@ def create_datamodule(name: str, **options: Any) -> ImageDataModule:
             f"dataset '{name}' must give an ImageDataModule (datamodules.base), got {type(module).__name__}"
         )
     return module
+
+
+def check_classes(name: str, module: ImageDataModule) -> None:
+    """Raise PluginError if the dataset was registered with another number of classes than its data module has.
+
+    Nothing is known where an option of the dataset's own is set.
+    """
+    info = DATASETS.get(name)
+    own = {field.name for field in fields(info.options)} - {field.name for field in fields(DataOptions)}
+    usual = info.options()
+    if info.num_classes in (None, module.num_classes) or any(
+        getattr(module.options, field) != getattr(usual, field) for field in own
+    ):
+        return
+    raise PluginError(
+        f"the dataset '{name}' is registered with num_classes={info.num_classes}, and {type(module).__name__} has "
+        f"{module.num_classes} classes; mend one of them"
+    )
 
 
 def _register(

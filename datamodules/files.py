@@ -91,6 +91,12 @@ class FileDataModule(ImageDataModule):
         return self._class_names
 
     @property
+    def train_labels(self) -> np.ndarray:
+        """As the lists have them, without images that were left out."""
+        labels: np.ndarray = self.splits.train.source.records.labels  # type: ignore[attr-defined]  # they are `Augmented`
+        return labels
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """The transform of the test part, one view."""
         resize = TRANSFORMS.get(self.options.transform).resized(self.image_size)

@@ -129,6 +129,8 @@ def _check(field: dataclasses.Field[Any], value: Any, hint: Any) -> None:
         if isinstance(item, int) and range_.get("maximum") is None and abs(item) > LARGEST_INTEGER:
             raise OptionError(f"{field.name} must be at most {LARGEST_INTEGER}, got {item}")
         for bound, (words, holds) in BOUNDS.items():
+            if isinstance(item, str):
+                continue  # of an option that is a number or a word
             if range_.get(bound) is not None and not holds(item, range_[bound]):
                 raise OptionError(f"{field.name} must be {words} {range_[bound]}, got {item}")
         if isinstance(item, float) and not math.isfinite(item):

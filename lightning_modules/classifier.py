@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
@@ -10,15 +10,16 @@ import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
 
-from gcp.errors import NonFiniteError, few
+from gcp.errors import DataError, NonFiniteError, few
 from gcp.model import create_model
 from gcp.options import make_options
 from gcp.registry import Registry, resolve
 from gcp.spectral.lapack import FAILURES
 from lightning_modules import metric_names as names
 from lightning_modules.epochs import shown
+from lightning_modules.metrics import BalancedAccuracy, accuracies
+from lightning_modules.optimisation.class_weights import WeightedCrossEntropy
 from lightning_modules.optimisation.mixing import Mixing
 from lightning_modules.optimisation.schedules import schedule
 from lightning_modules.settings.entry import Entry
@@ -43,8 +44,11 @@ class Classifier(pl.LightningModule):
         schedule: ``name`` and options.
         training: options of the loss and of mixed images, see `TrainingOptions`.
         seed: seed of how images are mixed.
+        class_weights: weight of each class in the training loss; None: all the same.
+        balanced_metrics: whether balanced accuracy and macro F1 are logged beside accuracy.
 
     Attributes:
+        results: names of the metrics of a stage, without the stage.
         test_stage: section the metrics of testing are logged under: "test", or "test_final" for the last epoch's
             weights where others are the best.
 
@@ -61,6 +65,8 @@ class Classifier(pl.LightningModule):
         schedule: Mapping[str, Any],
         training: Mapping[str, Any] | None = None,
         seed: int = 0,
+        class_weights: Sequence[float] | None = None,
+        balanced_metrics: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
@@ -75,14 +81,15 @@ class Classifier(pl.LightningModule):
         )
         options = make_options(TrainingOptions, training or {}, "section 'training'")
         self.loss = nn.CrossEntropyLoss()
-        self.training_loss = nn.CrossEntropyLoss(label_smoothing=options.label_smoothing)
+        self.training_loss: nn.Module = (
+            nn.CrossEntropyLoss(label_smoothing=options.label_smoothing)
+            if class_weights is None
+            else WeightedCrossEntropy(class_weights, options.label_smoothing)
+        )
+        self.results = (*names.RESULTS, *(names.BALANCED if balanced_metrics else ()))
         self.mixing = Mixing(options, num_classes, seed)
         self.test_stage = names.TEST
-        counted = {names.ACCURACY: 1, names.ACCURACY_5: min(5, num_classes)}
-        accuracy = MetricCollection(
-            {name: MulticlassAccuracy(num_classes, top_k=k, average="micro") for name, k in counted.items()},
-            compute_groups=False,  # metrics whose first batches agree by chance would share their counts
-        )
+        accuracy = accuracies(num_classes, balanced_metrics)
         self.accuracy = nn.ModuleDict(
             {f"{stage}_": accuracy.clone(prefix=names.of(stage, "")) for stage in names.STAGES}
         )
@@ -116,6 +123,19 @@ class Classifier(pl.LightningModule):
         images = batch.images
         probabilities = self(images).softmax(-1) if len(images) else images.new_empty(0, self.hparams["num_classes"])
         return probabilities, batch._replace(images=images[:0])
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Refuse labels that name no class, while they are in the memory of the CPU."""
+        if not self.trainer.predicting:
+            check_labels(batch[1], int(self.hparams["num_classes"]))
+        return batch
+
+    @property
+    def class_accuracies(self) -> list[float] | None:
+        """The accuracy of each class in the last test, NaN for one that did not occur; None: not computed."""
+        metric = dict(self._metrics(self.test_stage)[0].items(keep_base=True)).get(names.BALANCED_ACCURACY)
+        found = metric.by_class if isinstance(metric, BalancedAccuracy) else None
+        return None if found is None else found.tolist()
 
     def on_fit_start(self) -> None:
         """Count repaired decompositions from here."""
@@ -202,6 +222,26 @@ class Classifier(pl.LightningModule):
             cause = "the images are finite, so training diverged: try a smaller optimizer.lr"
         where = f"{stage} batch {batch_idx}, epoch {shown(self.current_epoch)}, step {self.global_step}"
         return NonFiniteError(f"{error} in {where}; {cause}", error.samples or tuple(bad))
+
+
+def check_labels(labels: Any, num_classes: int) -> None:
+    """Raise DataError unless ``labels``, of a batch, are whole numbers (B,) in 0 .. num_classes - 1.
+
+    >>> check_labels(torch.tensor([0, 3]), 3)
+    Traceback (most recent call last):
+    gcp.errors.DataError: the data hold the label 3, and the 3 classes have 0 to 2; mend the labels or the class names
+    """
+    if not isinstance(labels, Tensor) or labels.dim() != 1 or labels.is_floating_point() or labels.is_complex():
+        kind = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        raise DataError(f"the labels of a batch must be whole numbers (B,), the data have {kind}; mend the data module")
+    if not len(labels):
+        return
+    low, high = torch.stack(labels.aminmax()).tolist()
+    if low < 0 or high >= num_classes:
+        raise DataError(
+            f"the data hold the label {low if low < 0 else high}, and the {num_classes} classes have 0 to "
+            f"{num_classes - 1}; mend the labels or the class names"
+        )
 
 
 def _named(registry: Registry[Entry], config: Mapping[str, Any]) -> tuple[Any, Any]:

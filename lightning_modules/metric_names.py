@@ -12,6 +12,9 @@ STAGES = (TRAIN, VAL, TEST, TEST_FINAL)
 LOSS, ACCURACY, ACCURACY_5 = "loss", "acc1", "acc5"
 LOSS_STEP, LOSS_EPOCH = f"{LOSS}_step", f"{LOSS}_epoch"  # of training, where Lightning tells a step's from the mean
 RESULTS = (ACCURACY, ACCURACY_5, LOSS)
+BALANCED_ACCURACY, MACRO_F1 = "balanced_acc", "macro_f1"  # of unbalanced data, see training.balanced_metrics
+BALANCED = (BALANCED_ACCURACY, MACRO_F1)
+CLASS_ACCURACY = "class_acc"  # in summary.json, by class, with those
 
 
 def of(stage: str, metric: str) -> str:
@@ -26,9 +29,11 @@ def is_training(name: str) -> bool:
 
 # What can decide which checkpoint is best: known once an epoch.
 MONITORED = tuple(of(stage, metric) for stage in (VAL, TRAIN) for metric in RESULTS)
+MONITORED_BALANCED = tuple(of(stage, metric) for stage in (VAL, TRAIN) for metric in BALANCED)
 TRAIN_LOSS = of(TRAIN, LOSS_EPOCH)
 VAL_ACCURACY = of(VAL, ACCURACY)
 TEST_ACCURACY, TEST_ACCURACY_5, TEST_LOSS = (of(TEST, metric) for metric in RESULTS)
+TEST_BALANCED_ACCURACY, TEST_MACRO_F1 = (of(TEST, metric) for metric in BALANCED)
 FINAL_TEST_ACCURACY = of(TEST_FINAL, ACCURACY)
 
 # In summary.json: of the last validation, of the best checkpoint, and what callbacks decided.

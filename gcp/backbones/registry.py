@@ -41,7 +41,12 @@ class BackboneInfo:
 class BackboneOptions(Options):
     """Options of every backbone of this project; the built module is a `gcp.backbones.feature_map.Freezable`."""
 
-    frozen: int = option(0, "children, from the images on, that are not trained; batch norm included", minimum=0)
+    frozen: int | str = option(
+        0,
+        "children, from the images on, that are not trained, batch norm included; or the name of the last one: layer2, "
+        "blocks.3",
+        minimum=0,
+    )
     whitening: str | None = option(
         None,
         "first: whiten, in the place of the first batch norm, the one behind the first convolution; null: nowhere",
@@ -87,7 +92,9 @@ class TimmOptions(BackboneOptions):
 
     model: str = option("convnext_tiny", "a name of timm's list_models()")
     weights: str | None = option(
-        None, "a file of the model's weights (.safetensors, .pth), or a run directory of this project; null: random"
+        None,
+        "a file of the model's weights (.safetensors, .pth), a run directory of this project, or package: those of the "
+        "extra pretrained, for tf_efficientnet_lite0; null: random",
     )
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from gcp.backbones.feature_map import Freezable
+from gcp.backbones.packages import PACKAGE, packaged_file
 from gcp.backbones.registry import BackboneInfo, TimmOptions
-from gcp.backbones.weights import load_matching, read_weights
+from gcp.backbones.weights import load_in_order, load_matching, read_weights
 from gcp.errors import MissingDependencyError, ShapeError, UnknownNameError, WeightsError
 from gcp.registry import nearest
 
 # Children after the feature map, beside the one timm names as classifier; a norm in a head is not one of the map.
 HEAD = ("head", "head_dist", "fc", "fc_norm", "classifier")
+# Children that hold the stages of the model, or its blocks, in sequence.
+STAGES = ("blocks", "stages", "layers")
 # In models whose pooled vector is wider than the map these widen it.
 WIDENING = ("conv_head", "norm_head")
 
@@ -57,10 +60,18 @@ class TimmFeatureMap(Freezable):
             )
         return output
 
-    def stages(self) -> Iterable[nn.Module]:
+    def named_stages(self) -> Iterator[tuple[str, nn.Module]]:
         """The children of timm's model."""
-        children: Iterable[nn.Module] = self.network.children()
+        children: Iterator[tuple[str, nn.Module]] = self.network.named_children()
         return children
+
+    def _depths(self) -> Iterator[tuple[str, nn.Module]]:
+        """Its children, and those of the one that holds its stages or blocks."""
+        for name, child in self.named_stages():
+            if name in STAGES and isinstance(child, (nn.Sequential, nn.ModuleList)):
+                yield from ((f"{name}.{inner}", stage) for inner, stage in child.named_children())
+            else:
+                yield name, child
 
 
 def tokens_to_map(tokens: Tensor, aspect: float) -> Tensor:
@@ -80,10 +91,10 @@ def tokens_to_map(tokens: Tensor, aspect: float) -> Tensor:
 
 
 def build(info: BackboneInfo, options: TimmOptions) -> TimmFeatureMap:
-    """timm's model without its head, with random weights or those of a local file.
+    """timm's model without its head, with random weights or those of a local file or an installed package.
 
     Raises:
-        MissingDependencyError: timm is not installed.
+        MissingDependencyError: timm is not installed, or the package of weights.
         UnknownNameError: timm has no such model.
         WeightsError: the file is missing, unreadable or of another model. Nothing is downloaded: without network
             timm tries again for most of a minute.
@@ -101,8 +112,11 @@ def build(info: BackboneInfo, options: TimmOptions) -> TimmFeatureMap:
             f"timm.list_models() gives all {len(known)}"
         )
     network = _create(options.model)
+    if options.weights == PACKAGE:
+        file = packaged_file(options.model)
+        load_in_order(network, read_weights(file), str(file))
     head = _remove_head(network)
-    if options.weights is not None:
+    if options.weights not in (None, PACKAGE):
         _load(network, options.weights, head)
     return TimmFeatureMap(network, options.model)
 

@@ -87,6 +87,25 @@ def load_matching(module: nn.Module, state: Mapping[str, Tensor], source: str, p
     module.load_state_dict({key.removeprefix(prefix): value for key, value in state.items()}, strict=False)
 
 
+def load_in_order(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load ``state``, whose tensors are those of ``module`` in the same order under other names.
+
+    Raises WeightsError if their number differs, or at any place the shape or the last part of the name ("weight",
+    "running_mean"); nothing is loaded then.
+    """
+    own = module.state_dict()
+    if len(own) != len(state):
+        raise WeightsError(f"the weights {source} are of another network ({len(state)} tensors in place of {len(own)})")
+    pairs = list(zip(own.items(), state.items(), strict=True))
+    for (name, mine), (other, theirs) in pairs:
+        if mine.shape != theirs.shape or name.rpartition(".")[2] != other.rpartition(".")[2]:
+            raise WeightsError(
+                f"the weights {source} are of another network ({other} {tuple(theirs.shape)} in the place of {name} "
+                f"{tuple(mine.shape)})"
+            )
+    module.load_state_dict({name: theirs for (name, _), (_, theirs) in pairs})
+
+
 def _is_path(weights: str) -> bool:
     return os.sep in weights or bool(Path(weights).suffix) or Path(weights).is_file()
 

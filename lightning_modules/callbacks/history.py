@@ -1,4 +1,4 @@
-"""The validation accuracy of every epoch."""
+"""The validation accuracies of every epoch."""
 
 from __future__ import annotations
 
@@ -12,28 +12,36 @@ from lightning_modules.epochs import shown
 
 
 class History(Callback):
-    """Keeps ``val/acc1`` of each validated epoch; a resumed run goes on with what it had.
+    """Keeps ``val/acc1`` of each validated epoch, and what is measured beside it; a resumed run goes on with it.
 
     Attributes:
         accuracies: fractions by Lightning's epoch, counted from 0, in order.
+        balanced: of each epoch, the metrics of unbalanced data by name, where they are computed.
     """
 
     def __init__(self) -> None:
         self.accuracies: dict[int, float] = {}
+        self.balanced: dict[int, dict[str, float]] = {}
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the epoch's."""
         if not trainer.sanity_checking and names.VAL_ACCURACY in trainer.callback_metrics:
-            self.accuracies[trainer.current_epoch] = float(trainer.callback_metrics[names.VAL_ACCURACY])
+            found = trainer.callback_metrics
+            self.accuracies[trainer.current_epoch] = float(found[names.VAL_ACCURACY])
+            present = [name for name in names.MONITORED_BALANCED if name in found and not names.is_training(name)]
+            self.balanced[trainer.current_epoch] = {name: float(found[name]) for name in present}
 
     def facts(self, best: int | None, monitor: str) -> dict[str, Any]:
         """What the summary says of the last epoch and of Lightning's epoch ``best``, whose checkpoint was kept.
 
-        ``val/acc1`` is that of the best epoch, or of the last one if another metric, ``monitor``, decides.
+        ``val/acc1`` is that of the best epoch, or of the last one if another metric, ``monitor``, decides; metrics of
+        unbalanced data are those of the epoch whose checkpoint was kept.
         """
         final = self.accuracies[max(self.accuracies)] if self.accuracies else None
         at_best = None if best is None else self.accuracies.get(best)
+        kept = best if best in self.balanced else max(self.balanced, default=0)
         return {
+            **self.balanced.get(kept or 0, {}),
             names.VAL_ACCURACY: at_best if monitor == names.VAL_ACCURACY else final,
             names.FINAL_VAL_ACCURACY: final,
             names.BEST_VAL_ACCURACY: at_best,
@@ -42,8 +50,9 @@ class History(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The accuracies so far."""
-        return {"accuracies": self.accuracies}
+        return {"accuracies": self.accuracies, "balanced": self.balanced}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self.accuracies = dict(state_dict["accuracies"])
+        self.balanced = dict(state_dict.get("balanced", {}))

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
@@ -20,7 +21,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich import get_console
 
 from datamodules.base import ImageDataModule
-from datamodules.datasets import create_datamodule
+from datamodules.datasets import check_classes, create_datamodule
 from datamodules.preprocessing import Preprocessing
 from gcp.backbones.factory import feature_map_size
 from gcp.checkpoints.loading import load_tensors
@@ -28,11 +29,13 @@ from gcp.errors import CheckpointError, DataError, OptionError, PluginError
 from gcp.options import make_options
 from gcp.registry import resolve
 from gcp.tensor_files import tensors_in
+from lightning_modules import metric_names as names
 from lightning_modules.callbacks.averaging import Averaging
 from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.callbacks.progress import Bars
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.sync_statistics import SyncStatistics
+from lightning_modules.optimisation.class_weights import resolved_weights, unbalanced
 from lightning_modules.run.checkpoint_names import PREPROCESSING_KEY
 from lightning_modules.run.ranks import check_machines, is_main_process, under_slurm
 from lightning_modules.run.read_checkpoint import method_in, read, readable
@@ -53,6 +56,7 @@ def build_data(run: Run) -> ImageDataModule:
     options = dict(run.config["data"])
     data = create_datamodule(options.pop("name"), **options)
     data.setup()
+    check_classes(run.dataset, data)
     mode = run.config["mode"]
     if options.get("damaged") == "skip":
         needed = {"fit": ("train", "val", "test"), "analyze": ("train",), "test": ("test",)}
@@ -77,7 +81,14 @@ def name_left_out(failures: dict[str, str]) -> None:
 
 def build_classifier(run: Run, data: ImageDataModule) -> Classifier:
     """The network for this dataset. Raises ShapeError if the images are too small for it."""
-    module = _classifier(run, data.num_classes)
+    options = make_options(TrainingOptions, run.config.get("training", {}), "section 'training'")
+    counts = data.class_counts
+    module = _classifier(
+        run,
+        data.num_classes,
+        class_weights=resolved_weights(options.class_weights, counts),
+        balanced_metrics=_balanced(options.balanced_metrics, run.config["callbacks"].get("monitor"), counts),
+    )
     feature_map_size(module.model.features, data.image_size)
     return module
 
@@ -221,12 +232,23 @@ def build_switch(run: Run, module: Classifier) -> list[MethodSwitch]:
     return [] if options.to is None else [MethodSwitch(module, options)]
 
 
-def _classifier(run: Run, num_classes: int) -> Classifier:
+def _balanced(chosen: bool | None, monitor: str | None, counts: np.ndarray | None) -> bool:
+    """Whether metrics of unbalanced data are computed. Raises OptionError if one is watched and they are not."""
+    watched = monitor in names.MONITORED_BALANCED
+    if watched and chosen is False:
+        raise OptionError(
+            f"callbacks.monitor={monitor} is not computed with training.balanced_metrics=false; leave out one of them"
+        )
+    return (watched or unbalanced(counts)) if chosen is None else chosen
+
+
+def _classifier(run: Run, num_classes: int, **more: Any) -> Classifier:
     sections = ("backbone", "method", "optimizer", "schedule")
     return Classifier(
         num_classes=num_classes,
         training=run.config.get("training", {}),
         seed=run.seed,
+        **more,
         **{section: run.config[section] for section in sections},
     )
 

@@ -86,7 +86,8 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
     callbacks.append(StopTogether())  # the last one, so that the others have done with the step; Lightning's save after
     trainer = build_trainer(run, callbacks)
     earlier = dict.fromkeys(summary.fields.keys() & {names.STOPPED_EPOCH, names.STOPPED_REASON})  # it goes on now
-    summary.update(**count_parameters(module), **earlier)
+    weights = module.hparams["class_weights"]
+    summary.update(**count_parameters(module), **({} if weights is None else {"class_weights": weights}), **earlier)
     with processes(trainer, run, summary.failed):
         try:
             resumed = None if run.published else run.config["ckpt_path"]
@@ -130,7 +131,7 @@ def _test(
     test_network(trainer, module, data, summary)
     if last_is_best:
         summary.update(
-            **{names.of(names.TEST_FINAL, each): summary.fields[names.of(names.TEST, each)] for each in names.RESULTS}
+            **{names.of(names.TEST_FINAL, each): summary.fields[names.of(names.TEST, each)] for each in module.results}
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from datamodules.base import ImageDataModule
 from lightning_modules.callbacks.stopping import StopTogether
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.processes import processes
-from lightning_modules.metric_names import RESULTS, of
+from lightning_modules.metric_names import CLASS_ACCURACY, of
 from lightning_modules.modes.building import (
     build_callbacks,
     build_classifier,
@@ -43,10 +44,14 @@ def run(run: Run, summary: Summary) -> None:
 
 def test_network(trainer: pl.Trainer, module: Classifier, data: ImageDataModule, summary: Summary) -> None:
     """Test the weights ``module`` holds now; the metrics go to the loggers and the summary, under its stage."""
-    reported = [of(module.test_stage, metric) for metric in RESULTS]
+    reported = [of(module.test_stage, metric) for metric in module.results]
     if trainer.limit_test_batches == 0:
         print("trainer.limit_test_batches=0: not tested", file=sys.stderr)
         summary.update(**dict.fromkeys(reported))
         return
     (metrics,) = trainer.test(module, datamodule=data, verbose=False)
     summary.update(**{name: metrics.get(name) for name in reported})
+    if module.class_accuracies is not None:
+        found = zip(data.class_names, module.class_accuracies, strict=True)
+        by_class = {name: None if math.isnan(accuracy) else round(accuracy, 6) for name, accuracy in found}
+        summary.update(**{of(module.test_stage, CLASS_ACCURACY): by_class})

@@ -13,6 +13,7 @@ from lightning_modules.report.significance import significance
 from lightning_modules.run.storage import write_csv
 
 HEADER = ["method", "test acc", "± seeds", "val acc", "test loss", "train s", "images/s", "runs", "failed"]
+UNBALANCED = {names.TEST_BALANCED_ACCURACY: "balanced acc", names.TEST_MACRO_F1: "macro F1"}  # where a run has them
 
 NUMBERS = (
     f"{METRIC}_mean",
@@ -30,12 +31,15 @@ NUMBERS = (
 def write_rows(rows: list[Row], file: Path) -> None:
     """One line per method and setting."""
     columns = sorted({name for row in rows for name in row.options})
-    lines: list[list[object]] = [["method", *PLACE, *columns, "runs", "failed", *NUMBERS]]
+    unbalanced = _unbalanced(rows)
+    more = [f"{name}_{kind}" for name in unbalanced for kind in ("mean", "std")]
+    lines: list[list[object]] = [["method", *PLACE, *columns, "runs", "failed", *NUMBERS, *more]]
     for row in rows:
         numbers = [
             row.mean(), row.spread(), row.mean(names.VAL_ACCURACY), row.spread(names.VAL_ACCURACY),
             row.mean(names.TEST_ACCURACY_5), row.mean(names.TEST_LOSS), row.mean("train_seconds"),
             row.mean("images_per_second"), row.published,
+            *(number for name in unbalanced for number in (row.mean(name), row.spread(name))),
         ]  # fmt: skip
         setting = [*(row.setting.get(name, "") for name in PLACE), *(row.options.get(name, "") for name in columns)]
         texts = ["" if number is None else repr(round(number, 6)) for number in numbers]
@@ -49,11 +53,14 @@ def markdown(rows: list[Row], picture: str, found: Found | None = None, caption:
     for section in sections(rows):
         parts.append(f"## {section.title}")
         published = any(row.published is not None for row in section.rows)
-        header = [HEADER[0], *section.columns, *HEADER[1:], *["published"] * published]
+        unbalanced = _unbalanced(section.rows)
+        names_of_more = [UNBALANCED[name] for name in unbalanced]
+        header = [HEADER[0], *section.columns, *HEADER[1:], *names_of_more, *["published"] * published]
         lines = [_line(header), _line(["---"] * len(header))]
         for row in section.rows:
-            name, *numbers = cells(row)
-            lines.append(_line([name, *section.cells(row), *numbers, *[_percent(row.published)] * published]))
+            label, *numbers = cells(row)
+            more = [_percent(row.mean(name)) for name in unbalanced]
+            lines.append(_line([label, *section.cells(row), *numbers, *more, *[_percent(row.published)] * published]))
         parts += ["\n".join(lines), *conclusions(section)]
         sources = {run.published.get("source") for row in section.rows for run in row.runs}
         parts += [f"Published: {source}." for source in sorted(printable(each) for each in sources if each)]
@@ -101,6 +108,11 @@ def cells(row: Row) -> list[str]:
         str(len(row.runs)),
         str(len(row.failed)),
     ]
+
+
+def _unbalanced(rows: list[Row]) -> list[str]:
+    """The metrics of unbalanced data that at least one row has."""
+    return [name for name in UNBALANCED if any(row.values(name) for row in rows)]
 
 
 def _percent(value: float | None) -> str:

@@ -58,7 +58,7 @@ PLACES = (
 )
 # What a new schedule may not change, for the optimizer's state would not fit, or the schedule's count.
 RENEWABLE = ("optimizer.", "schedule.")
-FIXED = ("optimizer.name", "optimizer.cls", "optimizer.decay_norm_and_bias")
+FIXED = ("optimizer.name", "optimizer.cls", "optimizer.decay_norm_and_bias", "optimizer.layer_decay")
 
 
 def merge(config: Mapping[str, Any], stored: Mapping[str, Any], explicit: list[str], training: bool) -> dict[str, Any]:
@@ -110,6 +110,9 @@ def with_network(config: Mapping[str, Any], stored: Mapping[str, Any], explicit:
             continue  # chosen by the user; whether the weights fit is seen when they are loaded
         kept = [name.removeprefix(f"{section}.") for name in explicit if name.startswith(f"{section}.")]
         merged[section] = {**stored[section], **{name: config[section].get(name) for name in kept}}
+    taken = stored.get("data", {})
+    if "mean" in merged["data"] and merged["data"]["mean"] is None:  # the network goes on seeing what it has seen
+        merged["data"] = {**merged["data"], **{name: taken.get(name) for name in ("mean", "std")}}
     return without_pretrained(merged)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gcp.options import Options, option
-from lightning_modules.metric_names import LOSS, MONITORED, VAL_ACCURACY
+from lightning_modules.metric_names import LOSS, MONITORED, MONITORED_BALANCED, VAL_ACCURACY
+
+MONITORS = (*MONITORED, *MONITORED_BALANCED)
 
 
 @dataclass(frozen=True)
 class CallbackOptions(Options):
     """What happens around the training loop."""
 
-    monitor: str = option(VAL_ACCURACY, "metric that decides which checkpoint is best", choices=MONITORED)
+    monitor: str = option(VAL_ACCURACY, "metric that decides which checkpoint is best", choices=MONITORS)
     monitor_mode: str | None = option(
         None, "whether more or less of it is better; null: less of a loss, more of an accuracy", choices=("max", "min")
     )
@@ -69,7 +71,7 @@ class EarlyStoppingOptions(Options):
     """Options of `early_stopping`."""
 
     patience: int = option(10, "epochs without improvement after which training stops", minimum=1)
-    monitor: str | None = option(None, "metric that has to improve; null: callbacks.monitor", choices=MONITORED)
+    monitor: str | None = option(None, "metric that has to improve; null: callbacks.monitor", choices=MONITORS)
     min_delta: float = option(0.0, "an improvement is one by more than this", minimum=0)
     threshold: float | None = option(None, "stop as soon as the metric is better than this; null: only by patience")
 

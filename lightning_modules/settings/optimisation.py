@@ -15,9 +15,16 @@ from lightning_modules.settings.entry import Entry
 class OptimizerOptions(Options):
     """Options every optimizer takes."""
 
-    lr: float = option(0.1, "learning rate of features and representation", above=0)
+    lr: float = option(0.1, "learning rate, of all that has no factor", above=0)
     weight_decay: float = option(1e-4, "weight decay", minimum=0)
     classifier_factor: float = option(1.0, "the classifier's learning rate is lr times this", above=0)
+    features_factor: float = option(1.0, "the backbone's learning rate is lr times this", above=0)
+    layer_decay: float = option(
+        1.0,
+        "and that of each of its levels this times the rate of the next one: earlier ones learn more slowly; 1: alike",
+        above=0,
+        maximum=1,
+    )
     classifier_weight_decay: float | None = option(None, "weight decay of the classifier; null: as the rest", minimum=0)
     decay_norm_and_bias: bool = option(True, "false: no weight decay for norms, biases and other single gains")
 
@@ -39,7 +46,7 @@ class SGDOptions(OptimizerOptions):
 class AdamWOptions(OptimizerOptions):
     """Options of `adamw`."""
 
-    lr: float = option(1e-3, "learning rate of features and representation", above=0)
+    lr: float = option(1e-3, "learning rate, of all that has no factor", above=0)
     weight_decay: float = option(1e-2, "weight decay, times the learning rate", minimum=0)
     beta1: float = option(0.9, "decay of the gradient's running mean", minimum=0, maximum=1)
     beta2: float = option(0.999, "decay of the squared gradient's running mean", minimum=0, maximum=1)
@@ -56,7 +63,7 @@ class AdamWOptions(OptimizerOptions):
 class TorchOptions(OptimizerOptions):
     """Options of `torch`: a class of torch.optim by name."""
 
-    lr: float = option(1e-3, "learning rate of features and representation", above=0)
+    lr: float = option(1e-3, "learning rate, of all that has no factor", above=0)
     weight_decay: float = option(0.0, "weight decay, in the way of the class", minimum=0)
     cls: str = option("Adam", "a class of torch.optim: Adam, NAdam, RMSprop, ...")
     arguments: dict[str, Any] = option({}, "arguments of the class, optimizer.arguments.alpha=0.9")

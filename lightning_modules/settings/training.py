@@ -8,7 +8,7 @@ from typing import Any
 
 from gcp.errors import OptionError, UnknownNameError
 from gcp.methods import METHODS
-from gcp.options import Options, make_options, option, option_names
+from gcp.options import Options, check_type, make_options, option, option_names
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,16 @@ class TrainingOptions(Options):
     label_smoothing: float = option(0.0, "share of the target spread over all classes, in training", minimum=0)
     mixup: float = option(0.0, "mix pairs of images, alpha of the Beta distribution; 0: not", minimum=0)
     cutmix: float = option(0.0, "paste parts of images, alpha; with mixup, either by chance per batch", minimum=0)
+    class_weights: Any = option(
+        None,
+        "weights of the classes in the training loss: balanced, as if each had as many images, or [1,2,...]; null: all "
+        "the same",
+    )
+    balanced_metrics: bool | None = option(
+        None,
+        "balanced accuracy, macro F1 and the accuracy of each class beside accuracy; null: where the largest class has "
+        "more than 1.25 times the training images of the smallest, or callbacks.monitor asks for one",
+    )
     ema_decay: float | None = option(
         None,
         "decay per optimizer step of the averaged weights that are validated, tested and kept; null: no averaging",
@@ -77,6 +87,13 @@ class TrainingOptions(Options):
             value = getattr(self, name)
             if value is not None and value >= 1:
                 raise OptionError(f"{name} must be less than 1, got {value}")
+        weights = self.class_weights
+        if not (weights is None or weights == "balanced" or (isinstance(weights, list) and weights)):
+            raise OptionError(f"class_weights must be null, balanced or a list of numbers, got {weights!r}")
+        for weight in weights if isinstance(weights, list) else []:
+            check_type("class_weights", weight, float)
+            if weight <= 0:
+                raise OptionError(f"class_weights must be greater than 0, got {weight}")
 
 
 @dataclass(frozen=True)
@@ -127,7 +144,7 @@ class SecondStageOptions(Options):
     batch_size: int | None = option(None, "its data.batch_size; null: as in the first", minimum=1)
     lr: float | None = option(None, "its optimizer.lr; null: as in the first", above=0)
     classifier_factor: float | None = option(None, "its optimizer.classifier_factor; null: as in the first", above=0)
-    frozen: int = option(0, "its backbone.frozen", minimum=0)
+    frozen: int | str = option(0, "its backbone.frozen", minimum=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -30,7 +30,12 @@ class NumberedDataModule(ImageDataModule):
 
     def make_splits(self) -> Splits:
         self.made += 1
-        return Splits(*(TensorDataset(torch.zeros(n, 3, 1, 1), torch.arange(n)) for n in (self.options.images, 7, 5)))
+        return Splits(
+            *(
+                TensorDataset(torch.zeros(n, 3, 1, 1), torch.arange(n) % max(self.options.images, 1))
+                for n in (self.options.images, 7, 5)
+            )
+        )
 
 
 @pytest.fixture

@@ -244,3 +244,66 @@ def test_a_backbone_of_ones_own(monkeypatch):
     register_backbone("mine", build)
     model = gcp.create_model("mine", "pade", num_classes=4)
     assert model(torch.randn(2, 3, 8, 8)).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "frozen", "expected"),
+    [
+        ("resnet18", {}, "layer1", ["conv1", "bn1", "relu", "maxpool", "layer1"]),
+        ("resnet18", {}, "layer2.0", ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2.0"]),
+        ("timm", {"model": "tf_efficientnet_lite0"}, "blocks.1", ["conv_stem", "bn1", "blocks.0", "blocks.1"]),
+        ("tiny", {}, "2", ["0", "1", "2"]),
+    ],
+)
+def test_frozen_up_to_a_stage_by_its_name(name, options, frozen, expected):
+    with torch.device("meta"):
+        backbone = gcp.create_backbone(name, frozen=frozen, **options).train()
+    modules = dict(backbone.named_modules())
+    own = dict(backbone.named_stages())
+    prefixes = {key: next(full for full, module in modules.items() if module is stage) for key, stage in own.items()}
+    begun = tuple(f"{prefixes[key.split('.')[0]]}{key.removeprefix(key.split('.')[0])}." for key in expected)
+    for key, parameter in backbone.named_parameters():
+        assert parameter.requires_grad != key.startswith(begun), key
+    for key, module in modules.items():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.training != f"{key}.".startswith(begun), key
+
+
+def test_a_stage_that_is_not_there():
+    with pytest.raises(
+        UnknownNameError, match=r"no stage 'layer5' \(did you mean 'layer\d'\?\); the backbone has conv1, bn1"
+    ):
+        gcp.create_backbone("resnet18", frozen="layer5")
+    with pytest.raises(UnknownNameError, match=r"no stage 'blocks\.7'"), torch.device("meta"):
+        gcp.create_backbone("timm", model="tf_efficientnet_lite0", frozen="blocks.7")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "frozen"),
+    [
+        ("tiny", {"width": 8}, 4),
+        ("timm", {"model": "test_efficientnet"}, "blocks.1"),
+        ("timm", {"model": "test_resnet"}, 4),
+    ],
+)
+def test_frozen_features_take_the_place_of_images(name, options, frozen):
+    backbone = gcp.create_backbone(name, frozen=frozen, **options).train()
+    with torch.no_grad():
+        backbone(_images(64))  # statistics of the other batch norms
+    features = backbone.frozen_features(_images(64))
+    assert not features.requires_grad
+    keys = list(backbone.state_dict())
+    backbone.eval()
+    whole = backbone(_images(64))
+    backbone.skip_frozen()
+    assert torch.equal(backbone(features), whole)
+    assert list(backbone.state_dict()) == keys
+    backbone.skip_frozen(False)
+    assert torch.equal(backbone(_images(64)), whole)
+
+
+def test_frozen_features_that_are_no_map():
+    with pytest.raises(OptionError, match="no stage of the backbone is frozen"):
+        gcp.create_backbone("tiny").frozen_features(_images(32))
+    with pytest.raises(OptionError, match="gives no feature map"):
+        gcp.create_backbone("timm", model="test_vit", frozen="blocks.0").frozen_features(_images(32))

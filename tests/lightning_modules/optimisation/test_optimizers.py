@@ -108,3 +108,44 @@ def test_every_class_offered_trains_the_network():
         optimizer.step()
         assert model.classifier.weight.isfinite().all()
         assert not torch.equal(before, model.classifier.weight), name
+
+
+def test_learning_rates_that_fall_with_the_depth():
+    with torch.device("meta"):
+        model = create_model(
+            "timm",
+            "pade",
+            3,
+            reduced_channels=8,
+            backbone_options={"model": "tf_efficientnet_lite0", "frozen": "blocks.2"},
+        )
+    options = SGDOptions(lr=0.1, features_factor=0.5, layer_decay=0.8, classifier_factor=10, decay_norm_and_bias=False)
+    groups = parameter_groups(model, options)
+    rates = {group["name"]: group["lr"] for group in groups if not group["name"].endswith("_no_decay")}
+    names = [*(f"features_blocks.{k}" for k in (3, 4, 5, 6)), "features_conv_head", "representation", "classifier"]
+    assert list(rates) == names  # what is frozen is in none; bn2 goes with conv_head
+    expected = [0.05 * 0.8**4, 0.05 * 0.8**3, 0.05 * 0.8**2, 0.05 * 0.8, 0.05, 0.1, 1.0]
+    assert list(rates.values()) == pytest.approx(expected)
+    exempt = {group["name"]: group["lr"] for group in groups if group["name"].endswith("_no_decay")}
+    assert exempt == {f"{name}_no_decay": rates[name] for name in names}
+    held = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(held) == sorted(id(each) for each in model.parameters() if each.requires_grad)
+
+
+@pytest.mark.parametrize(("name", "options"), [("resnet18", {}), ("timm", {"model": "test_vit"}), ("tiny", {})])
+def test_every_parameter_has_one_level(name, options):
+    model = create_model(name, "average", 3, backbone_options=options)
+    groups = parameter_groups(model, SGDOptions(lr=0.1, layer_decay=0.5))
+    held = [id(parameter) for group in groups for parameter in group["params"]]
+    assert len(held) == len(set(held)) == len(list(model.parameters()))
+    rates = [group["lr"] for group in groups if group["name"].startswith("features")]
+    assert rates == sorted(rates)
+    assert rates[-1] == 0.1
+    assert rates[0] == pytest.approx(0.1 * 0.5 ** (len(rates) - 1))
+
+
+def test_a_backbone_without_levels():
+    model = create_model("tiny", "average", 3)
+    model.features = torch.nn.Conv2d(3, 4, 1)
+    with pytest.raises(OptionError, match="optimizer.layer_decay needs a backbone with levels"):
+        parameter_groups(model, SGDOptions(layer_decay=0.5))
