@@ -147,5 +147,5 @@ def test_every_parameter_has_one_level(name, options):
 def test_a_backbone_without_levels():
     model = create_model("tiny", "average", 3)
     model.features = torch.nn.Conv2d(3, 4, 1)
-    with pytest.raises(OptionError, match="optimizer.layer_decay needs a backbone with levels"):
+    with pytest.raises(OptionError, match=r"optimizer\.layer_decay needs a backbone with levels"):
         parameter_groups(model, SGDOptions(layer_decay=0.5))
