@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
 from gcp.autograd import without_autocast
 from gcp.errors import OptionError
-from gcp.features import flat_features
+from gcp.estimate import as_features, moment_root, shrinkage_intensity, shrunk, with_identity
+from gcp.features import at_least_float32, flat_features
 from gcp.methods import METHODS, SPECTRAL, MethodInfo, SpectralOptions, SquareRootOptions
 from gcp.options import make_options, option_names
 from gcp.registry import resolve
 from gcp.scaling import in_safe_units
 from gcp.spectral.covariance_function import CovarianceFunction
 from gcp.spectral.maps import SpectralMap, SquareRoot
+from gcp.spectral.maps.shifted import Shifted
 from gcp.spectral.method import SpectralMethod
 from gcp.spectral.range import require_in_range
+from gcp.weights import Shares, shares
 
 
 def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None, **options: object) -> SpectralMethod:
@@ -53,12 +58,14 @@ def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None,
     return SpectralMethod(resolve(info.kernel), resolve(info.keep), built, function, info.exact)
 
 
-def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
+def covariance_root(features: Tensor, method: SpectralMethod, weights: Tensor | None = None) -> Tensor:
     """Square root of the covariance of features over their positions, or what other function the method carries.
 
     Args:
         features: (B, C, H, W), (B, C, L) or (B, C, T, H, W), any floating dtype.
-        method: from `spectral_method`; decides the gradient, and the precision of the computation.
+        method: from `spectral_method`; decides the gradient, the precision of the computation, and by its options what
+            covariance is meant.
+        weights: of the positions, see `gcp.weights.shares`; None: all count the same.
 
     Returns:
         (B, C, C), symmetric, in the dtype of ``features``.
@@ -68,21 +75,25 @@ def covariance_root(features: Tensor, method: SpectralMethod) -> Tensor:
         DtypeError: not floating point.
         NonFiniteError: NaN or infinity in ``features``; names the samples.
         DecompositionError: a sample whose decomposition does not converge in any way; names it.
-        DomainError: features whose squares, or whose power, the type cannot hold.
+        DomainError: features whose squares, or whose power, the type cannot hold; or as `shares`, for weights.
 
     >>> features = torch.tensor([[[2.0, -2.0], [1.0, 1.0]]])  # one sample, two channels, of variance 4 and 0
     >>> covariance_root(features, spectral_method("pade")).diagonal(dim1=-2, dim2=-1)
     tensor([[2., 0.]])
     """
-    flat = flat_features(features)
+    flat = flat_features(features, method.options.fewest_positions)
     method.options.check_channels(flat.shape[1])
+    positions = None
+    if weights is not None:
+        positions = shares(weights, features, method.working, method.options.fewest_positions)
+        flat = positions.of(flat)
     parameter = method.parameter
     degree = method.at(parameter).degree
     if degree is None:
-        return _decomposed(flat, parameter, method)[0]
+        return _estimated(flat, parameter, method, positions)[0]
 
     def root(flat: Tensor) -> Tensor:
-        Z, _, eigenvalues = _decomposed(flat, parameter, method)
+        Z, _, eigenvalues = _estimated(flat, parameter, method, positions)
         seen.append(eigenvalues)
         return Z
 
@@ -108,6 +119,28 @@ def decomposed_root(features: Tensor, method: SpectralMethod) -> tuple[Tensor, T
     flat = flat_features(features)
     method.options.check_channels(flat.shape[1])
     return _decomposed(flat, method.parameter, method)
+
+
+def _estimated(
+    flat: Tensor, parameter: Tensor | None, method: SpectralMethod, positions: Shares | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`_decomposed` of the covariance that the method's options and the weights describe."""
+    options = method.options
+    if positions is None and options.plain:
+        return _decomposed(flat, parameter, method)
+    finite = flat.isfinite().all(-1).all(-1)[:, None, None]
+    Y = moment_root(torch.where(finite, flat, 0).to(method.working), positions, options.centred)
+    a = shrinkage_intensity(Y, positions, options)
+    if a is not None and parameter is not None:
+        Y = with_identity(Y, a)
+    elif a is not None:
+        Y, shift = shrunk(Y, a)
+        parameter = shift.flatten(1)
+        method = dataclasses.replace(method, function=Shifted(method.function, parameter.detach()))
+    products = method.working if options.precision == "float64" else at_least_float32(flat.dtype)
+    # What is not finite is met where it always is, and no gradient comes past it.
+    Z, U, eigenvalues = _decomposed(torch.where(finite, as_features(Y), torch.nan).to(products), parameter, method)
+    return Z.to(flat.dtype), U, eigenvalues
 
 
 def _decomposed(flat: Tensor, parameter: Tensor | None, method: SpectralMethod) -> tuple[Tensor, Tensor, Tensor]:

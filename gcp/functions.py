@@ -12,13 +12,14 @@ from torch import Tensor
 from gcp.autograd import without_autocast
 from gcp.covariance import covariance_root, spectral_method
 from gcp.errors import DomainError, OptionError
-from gcp.features import check_matrix, sample_list, symmetric
+from gcp.features import channels_first, check_layout, check_matrix, sample_list, symmetric
 from gcp.scaling import largest_entry, safe_unit
 from gcp.spectral.decomposition import finite_samples
 from gcp.spectral.maps import SpectralMap, as_map, map_options
 from gcp.spectral.maps.lookup import Pair
 from gcp.spectral.matrix_function import MatrixFunction
 from gcp.spectral.method import SpectralMethod
+from gcp.spectral.spectral_options import EstimateOptions
 
 FunctionLike = str | SpectralMap | Pair
 
@@ -84,6 +85,7 @@ def matrix_function(matrix: Tensor, method: SpectralMethod, check_symmetric: boo
     """
     check_matrix(matrix)
     method.options.check_channels(matrix.shape[-1])
+    check_plain(method.options)
     if matrix.is_meta or not matrix.numel():  # a shape and a history, which is all there is to know
         return symmetric(matrix)
     batch = matrix.reshape(-1, *matrix.shape[-2:])
@@ -107,19 +109,31 @@ def matrix_function(matrix: Tensor, method: SpectralMethod, check_symmetric: boo
     return result
 
 
-def covariance_function(features: Tensor, f: FunctionLike = "sqrt", method: str = "lyapunov", **options: Any) -> Tensor:
+def covariance_function(
+    features: Tensor,
+    f: FunctionLike = "sqrt",
+    method: str = "lyapunov",
+    *,
+    weights: Tensor | None = None,
+    layout: str = "channels_first",
+    **options: Any,
+) -> Tensor:
     """f of the covariance of features over their positions, decomposing the smaller of Gram matrix and covariance.
 
     Args:
         features: (B, C, H, W), (B, C, L) or (B, C, T, H, W), any floating dtype; two positions or more.
         f, method, options: as in `spectral_function`. A covariance is singular more often than not, so an f that is
-            infinite at 0 ("inverse_sqrt", "log", a negative power) needs eps.
+            infinite at 0 ("inverse_sqrt", "log", a negative power) needs eps. How the covariance is estimated is among
+            the options of the method: ``centred=False`` for the second moment, ``shrinkage=0.1``, ``ledoit_wolf=True``.
+        weights: (B, ...) like the positions: a mask of those that count, bool, or how much each counts, see
+            `gcp.weights.shares`. What stands where nothing counts, NaN too, changes nothing.
+        layout: "channels_first", or "tokens" for features (B, N, C).
 
     Returns:
         (B, C, C), symmetric, in the dtype of ``features``.
 
     Raises:
-        ShapeError, NonFiniteError: as `covariance_root`.
+        ShapeError, DtypeError, NonFiniteError, DomainError: as `covariance_root`.
         UnknownNameError, OptionError: as `spectral_function`, and for an f that is infinite at 0 without eps.
 
     >>> features = torch.tensor([[[2.0, -2.0], [1.0, 1.0]]])  # one sample, two channels, of variance 4 and 0
@@ -132,7 +146,19 @@ def covariance_function(features: Tensor, f: FunctionLike = "sqrt", method: str 
         raise OptionError(
             f"{function.name} is infinite at 0, where covariances have eigenvalues; set eps, for instance eps=1e-5"
         )
-    return covariance_root(features, prepared)
+    check_layout(layout)
+    return covariance_root(channels_first(features) if layout == "tokens" else features, prepared, weights)
+
+
+def check_plain(options: EstimateOptions) -> None:
+    """Raise OptionError for options that say how a covariance is estimated, where there are no features to do so.
+
+    >>> check_plain(EstimateOptions(shrinkage=0.1))
+    Traceback (most recent call last):
+    gcp.errors.OptionError: centred, shrinkage and ledoit_wolf are options of features, not of matrices; leave them out
+    """
+    if not options.plain:
+        raise OptionError("centred, shrinkage and ledoit_wolf are options of features, not of matrices; leave them out")
 
 
 def prepare(f: FunctionLike, method: str, options: Mapping[str, Any]) -> SpectralMethod:

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gcp.autograd import without_autocast
 from gcp.errors import OptionError, ShapeError
 from gcp.features import at_least_float32, check_floating, working
-from gcp.functions import matrix_function, prepare
+from gcp.functions import check_plain, matrix_function, prepare
 from gcp.kept_function import KeptFunction
 from gcp.moments import Moments, by_channel, by_sample, moments, without_rounding
 from gcp.options import check_type
@@ -108,6 +108,7 @@ class Whitening(_BatchNorm):
         self.sync = sync
         self.prepared = prepare(_inverse_root(eps, relative), method, options)
         self.prepared.options.check_channels(num_features // groups)
+        check_plain(self.prepared.options)
         for name in ("weight", "bias"):
             gain = nn.Parameter(torch.empty(num_features, device=device, dtype=dtype)) if affine else None
             self.register_parameter(name, gain)

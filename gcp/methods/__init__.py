@@ -15,6 +15,7 @@ from gcp.methods.table import RootOptions as RootOptions
 from gcp.methods.table import list_methods as list_methods
 from gcp.methods.table import register_method as register_method
 from gcp.spectral.spectral_options import CovarianceOptions as CovarianceOptions
+from gcp.spectral.spectral_options import EstimateOptions as EstimateOptions
 from gcp.spectral.spectral_options import SpectralOptions as SpectralOptions
 from gcp.spectral.spectral_options import SquareRootOptions as SquareRootOptions
 

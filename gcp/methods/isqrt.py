@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from gcp.methods.table import register_method
 from gcp.options import option
-from gcp.spectral.spectral_options import SquareRootOptions
+from gcp.spectral.spectral_options import EstimateOptions, SquareRootOptions
 
 
 @dataclass(frozen=True)
-class IsqrtOptions(SquareRootOptions):
+class IsqrtOptions(EstimateOptions, SquareRootOptions):
     """Options of `isqrt`."""
 
     iterations: int = option(5, "Newton-Schulz iterations", minimum=1, maximum=1000)

@@ -11,7 +11,7 @@ from typing import Any
 
 from gcp.options import Options, check_options, option
 from gcp.registry import Names, Registry, check_target
-from gcp.spectral.spectral_options import DecompositionOptions, SpectralOptions, SquareRootOptions
+from gcp.spectral.spectral_options import DecompositionOptions, EstimateOptions, SpectralOptions, SquareRootOptions
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,14 @@ KERNEL_HELP = "the spectral method, with its own defaults, whose kernel is the g
 
 
 @dataclass(frozen=True)
-class KernelOptions(DecompositionOptions):
+class KernelOptions(EstimateOptions, DecompositionOptions):
     """Options of a pooling with a spectral function of its own."""
 
     kernel: str = option("lyapunov", KERNEL_HELP, choices=KERNELS)
 
 
 @dataclass(frozen=True)
-class RootOptions(SquareRootOptions):
+class RootOptions(EstimateOptions, SquareRootOptions):
     """Options of roots by approximants."""
 
     degree: int = option(5, "degree of the approximant", minimum=1)

@@ -9,8 +9,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from gcp.errors import OptionError
+from gcp.estimate import plain_features
 from gcp.features import centred, check_channels, flat_features, working
-from gcp.methods import CovarianceOptions, MethodInfo, SquareRootOptions
+from gcp.methods import CovarianceOptions, EstimateOptions, MethodInfo, SquareRootOptions
 from gcp.options import Options
 from gcp.pooling.classifier_map import classifier_map
 from gcp.pooling.triangle import Vectorisation
@@ -19,6 +20,8 @@ from gcp.scaling import in_safe_units
 
 class MatrixPooling(nn.Module, ABC):
     """A matrix of the features, as a vector: (B, C, H, W) to (B, out_features), in the dtype of the features.
+
+    The other forms of `gcp.features.flat_features` are taken, too.
 
     Args:
         in_channels: C.
@@ -37,6 +40,7 @@ class MatrixPooling(nn.Module, ABC):
         super().__init__()
         self.in_channels = in_channels
         self.description = described(info.name, options)
+        self.estimate = options if isinstance(options, EstimateOptions) else EstimateOptions()
         self.vectorise = Vectorisation(in_channels, options.vectorisation)
         self.out_features = self.vectorise.out_features
         self.classifier_map = options.classifier_map if isinstance(options, SquareRootOptions) else "power"
@@ -50,10 +54,22 @@ class MatrixPooling(nn.Module, ABC):
     def matrix(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to symmetric (B, C, C)."""
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, out_features)."""
+    def estimated(self, features: Tensor, weights: Tensor | None) -> Tensor:
+        """`matrix` of the covariance that the options and the weights describe, (B, C, C): a plain one of others."""
+        return self.matrix(plain_features(features, weights, self.estimate))
+
+    def forward(self, features: Tensor, weights: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, out_features).
+
+        Args:
+            features: the feature maps.
+            weights: a mask of the positions that count, or how much each counts, see `gcp.weights.shares`; None: all
+                count the same.
+        """
         check_channels(features, self.in_channels)
-        return self.vector(self.matrix(features)).to(features.dtype)
+        plain = weights is None and self.estimate.plain
+        matrix = self.matrix(features) if plain else self.estimated(features, weights)
+        return self.vector(matrix).to(features.dtype)
 
     def vector(self, matrix: Tensor) -> Tensor:
         """(B, C, C) to (B, out_features)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gcp.estimate import weighted_columns
 from gcp.features import flat_features, second_moment, working
 from gcp.methods import MethodInfo
 from gcp.methods.bilinear import BilinearOptions
@@ -29,6 +30,10 @@ class BilinearPooling(MatrixPooling):
         M = second_moment(X / safe_unit(largest_entry(X.detach())))
         energy = M.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
         return signed_root(M, energy, self.eps)
+
+    def estimated(self, features: Tensor, weights: Tensor | None) -> Tensor:
+        """(B, C, H, W) to (B, C, C)."""
+        return self.matrix(weighted_columns(features, weights))
 
     def vector(self, matrix: Tensor) -> Tensor:
         """Unit length: behind the vectorisation, whose sqrt(2) keeps the norm of the rooted matrix."""

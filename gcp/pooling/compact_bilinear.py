@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gcp.features import check_channels, flat_features, second_moment, working
+from gcp.estimate import weighted_columns
+from gcp.features import check_channels, second_moment
 from gcp.methods import MethodInfo
 from gcp.methods.compact_bilinear import CompactBilinearOptions
 from gcp.pooling.base import described
@@ -39,10 +40,10 @@ class CompactBilinearPooling(nn.Module):
         self.register_buffer("hashes", hashes.to(torch.get_default_device()))
         self.register_buffer("signs", signs.to(torch.get_default_device()))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, dimension)."""
+    def forward(self, features: Tensor, weights: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, dimension); ``weights`` as in `gcp.pooling.base.MatrixPooling`."""
         check_channels(features, self.in_channels)
-        X = working(flat_features(features, positions=1))
+        X = weighted_columns(features, weights)
         X = X / safe_unit(largest_entry(X.detach()))
         channels, positions = X.shape[-2:]
         # Numbers to add up: one for each pair of channels, or one for each position and bin.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from gcp.errors import OptionError
@@ -11,6 +13,7 @@ from gcp.features import channels_first, check_channels, check_layout, flat_feat
 from gcp.methods import METHODS
 from gcp.options import check_type, make_options
 from gcp.plugins import built_by, size_of
+from gcp.weights import shares
 
 
 def create_pooling(
@@ -79,13 +82,27 @@ class ReducedPooling(nn.Module):
         self.pooling = pooling
         self.out_features = out_features
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W), (B, C, L) or (B, C, T, H, W) to (B, out_features)."""
+    def forward(self, features: Tensor, weights: Tensor | None = None) -> Tensor:
+        """(B, C, H, W), (B, C, L) or (B, C, T, H, W) to (B, out_features); ``weights`` as the pooling takes them."""
         check_channels(features, self.in_channels)
+        if weights is not None:
+            present = shares(weights, features, torch.float32).present  # (B, 1, N)
+            reduced = self._reduced(flat_features(features, positions=1), present)
+            return pooled_with(self.pooling, reduced, weights.flatten(1))
         if features.dim() != 4:
             features = flat_features(features, positions=1).unsqueeze(-1)  # a map one position wide
         pooled: Tensor = self.pooling(self.reduction(features))
         return pooled
+
+    def _reduced(self, flat: Tensor, present: Tensor) -> Tensor:
+        """(B, C', N), from what is present alone: it alone makes the statistics of batch normalisation."""
+        if not self.training:
+            positions: Tensor = self.reduction(torch.where(present, flat, 0).unsqueeze(-1)).squeeze(-1)
+            return positions
+        there = present.squeeze(1)
+        counted = self.reduction(flat.mT[there].T[None, :, :, None])  # one map (1, C, M, 1)
+        empty: Tensor = counted.new_zeros(*there.shape, counted.shape[1])
+        return empty.index_put((there,), counted[0, :, :, 0].T).mT
 
 
 class TokenPooling(nn.Module):
@@ -96,7 +113,23 @@ class TokenPooling(nn.Module):
         self.pooling = pooling
         self.out_features = out_features
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, N, C) to (B, out_features)."""
-        pooled: Tensor = self.pooling(channels_first(tokens))
-        return pooled
+    def forward(self, tokens: Tensor, weights: Tensor | None = None) -> Tensor:
+        """(B, N, C) to (B, out_features); ``weights`` (B, N) as the pooling takes them."""
+        return pooled_with(self.pooling, channels_first(tokens), weights)
+
+
+def pooled_with(pooling: nn.Module, features: Tensor, weights: Tensor | None) -> Tensor:
+    """``pooling(features, weights)``. Raises OptionError if it takes no weights and is given some.
+
+    >>> pooled_with(nn.Identity(), torch.rand(2, 8, 5), torch.ones(2, 5))
+    Traceback (most recent call last):
+    gcp.errors.OptionError: Identity takes no weights of positions; call it without
+    """
+    pooled: Tensor
+    if weights is None:
+        pooled = pooling(features)
+    elif "weights" in signature(pooling.forward).parameters:
+        pooled = pooling(features, weights)
+    else:
+        raise OptionError(f"{type(pooling).__name__} takes no weights of positions; call it without")
+    return pooled

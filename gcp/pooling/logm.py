@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from gcp.covariance import covariance_root
 from gcp.methods import MethodInfo
 from gcp.methods.logm import LogmOptions
-from gcp.pooling.base import MatrixPooling
-from gcp.pooling.spectral import function_method
+from gcp.pooling.spectral import SpectralPooling, function_method
 from gcp.spectral.maps import Log
 
 
-class LogmPooling(MatrixPooling):
+class LogmPooling(SpectralPooling):
     """log(P + eps tr(P)/C I), the log-Euclidean view: (B, C, H, W) to (B, out_features) (arXiv 1509.07838).
 
     Multiplying the features by s adds 2 log(s) to the diagonal. Raises as `CovariancePooling`.
@@ -21,7 +17,3 @@ class LogmPooling(MatrixPooling):
     def __init__(self, in_channels: int, info: MethodInfo, options: LogmOptions) -> None:
         super().__init__(in_channels, info, options)
         self.method = function_method(options, Log(eps=options.eps))
-
-    def matrix(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, C)."""
-        return covariance_root(features, self.method)

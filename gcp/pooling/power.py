@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from gcp.covariance import covariance_root
 from gcp.methods import MethodInfo
 from gcp.methods.power import PowerOptions
-from gcp.pooling.base import MatrixPooling
-from gcp.pooling.spectral import function_method
+from gcp.pooling.spectral import SpectralPooling, function_method
 from gcp.spectral.maps import Power
 
 
-class PowerPooling(MatrixPooling):
+class PowerPooling(SpectralPooling):
     """P^alpha: (B, C, H, W) to (B, out_features) (arXiv 1703.08050, section 3.2). Raises as `CovariancePooling`.
 
     Attributes:
@@ -55,9 +54,9 @@ class PowerPooling(MatrixPooling):
         """The exponent, a scalar."""
         return self.log_alpha.exp()
 
-    def matrix(self, features: Tensor) -> Tensor:
+    def estimated(self, features: Tensor, weights: Tensor | None) -> Tensor:
         """(B, C, H, W) to (B, C, C)."""
         method = self.method
         if self.learnable:
             method = dataclasses.replace(method, function=Power(self.alpha, positive=True))
-        return covariance_root(features, method)
+        return covariance_root(features, method, weights)

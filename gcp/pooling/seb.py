@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from gcp.autograd import ReverseMode, no_derivative, without_autocast
 from gcp.covariance import covariance_root, decomposed_root
+from gcp.estimate import plain_features
 from gcp.features import centred, flat_features, working
 from gcp.methods import MethodInfo
 from gcp.methods.seb import SEBOptions
@@ -56,7 +58,12 @@ class SEBPooling(MatrixPooling):
     def __init__(self, in_channels: int, info: MethodInfo, options: SEBOptions) -> None:
         super().__init__(in_channels, info, options)
         self.reweight = options.reweight
-        self.method = function_method(options, AmplifiedRoot() if options.reweight else SquareRoot())
+        plain = dataclasses.replace(options, centred=True, shrinkage=0.0, ledoit_wolf=False)
+        self.method = function_method(plain, AmplifiedRoot() if options.reweight else SquareRoot())
+
+    def estimated(self, features: Tensor, weights: Tensor | None) -> Tensor:
+        """(B, C, H, W) to (B, C, C)."""
+        return self.matrix(plain_features(features, weights, self.estimate, self.method.working))
 
     def matrix(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, C)."""

@@ -14,7 +14,25 @@ from gcp.spectral.maps import SpectralMap
 from gcp.spectral.method import SpectralMethod
 
 
-class CovariancePooling(MatrixPooling):
+class SpectralPooling(MatrixPooling):
+    """A function of the covariance by a spectral method: (B, C, H, W) to (B, out_features).
+
+    Attributes:
+        method: the spectral method, whose options say what covariance is meant.
+    """
+
+    method: SpectralMethod
+
+    def matrix(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, C)."""
+        return self.estimated(features, None)
+
+    def estimated(self, features: Tensor, weights: Tensor | None) -> Tensor:
+        """(B, C, H, W) to (B, C, C)."""
+        return covariance_root(features, self.method, weights)
+
+
+class CovariancePooling(SpectralPooling):
     """The square root of the covariance as a vector: (B, C, H, W) to (B, out_features) (arXiv 1703.08050).
 
     Raises, when called, ShapeError for a map of one position or of another number of channels, and NonFiniteError for
@@ -30,12 +48,9 @@ class CovariancePooling(MatrixPooling):
         values = {name: value for name, value in dataclasses.asdict(options).items() if name not in layer_options}
         self.method = spectral_method(info, **values)
 
-    def matrix(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, C)."""
-        return covariance_root(features, self.method)
-
 
 def function_method(options: KernelOptions, function: SpectralMap) -> SpectralMethod:
     """The spectral method ``options.kernel`` with a function of the pooling's own."""
-    shared = {name: getattr(options, name) for name in ("precision", "path", "nonfinite")}
+    names = ("precision", "path", "nonfinite", "centred", "shrinkage", "ledoit_wolf")
+    shared = {name: getattr(options, name) for name in names}
     return spectral_method(options.kernel, function, **shared)

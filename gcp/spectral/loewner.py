@@ -124,9 +124,17 @@ def spectrum(eigenvalues: Tensor, channels: int, positions: int, function: Spect
     """What a kernel needs to know: ``eigenvalues`` (B, n), with the null space appended, and shifted."""
     padded = torch.nn.functional.pad(eigenvalues, (0, 1))
     resolved = padded if squared else padded.sqrt()  # what the decomposition resolves to its floor
-    gap = (resolved.unsqueeze(-1) - resolved.unsqueeze(-2)).abs_()
-    tied = gap <= rounding_floor(resolved, channels, positions).unsqueeze(-1)
-    return Spectrum(shifted(eigenvalues, channels, function), tied, function, channels)
+    moved = shifted(eigenvalues, channels, function)
+    tied = _unresolved(resolved, channels, positions)
+    if function.shifts:  # what a large shift rounds away is tied, too
+        tied = tied | _unresolved(moved, channels, positions)
+    return Spectrum(moved, tied, function, channels)
+
+
+def _unresolved(descending: Tensor, channels: int, positions: int) -> Tensor:
+    """Pairs (B, n, n) of values (B, n) that are no further apart than rounding."""
+    gap = (descending.unsqueeze(-1) - descending.unsqueeze(-2)).abs_()
+    return gap <= rounding_floor(descending, channels, positions).unsqueeze(-1)
 
 
 def shifted(eigenvalues: Tensor, channels: int, function: SpectralMap) -> Tensor:

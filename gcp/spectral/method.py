@@ -13,6 +13,7 @@ from torch import Tensor
 from gcp.errors import PluginError
 from gcp.spectral.loewner import Loewner, Spectrum, shifted, spectrum
 from gcp.spectral.maps import SpectralMap
+from gcp.spectral.maps.shifted import Shifted
 from gcp.spectral.spectral_options import SpectralOptions
 
 
@@ -77,12 +78,28 @@ class SpectralMethod:
         kernel = as_loewner(self.kernel(spectrum, self.options), spectrum)
         if self.function.eps == 0 or not self.function.relative:
             return kernel
+        return kernel.with_shift(self._slopes(kernel, spectrum), self.function.eps, channels)
+
+    def parameter_weights(self, eigenvalues: Tensor, channels: int, positions: int) -> Tensor:
+        """w of dℓ/dparameter = sum_i w_i A_ii, A = U^T sym(G) U: (B, n + 1), the null space last."""
+        spectrum = self.spectrum(eigenvalues, channels, positions)
+        if isinstance(self.function, Shifted):  # the trace of dℓ/dM, of the method's own dℓ/dM
+            kernel = as_loewner(self.kernel(spectrum, self.options), spectrum)
+            slopes = self._slopes(kernel, spectrum)
+            return self.function.gain * (slopes if kernel.trace is None else slopes + channels * kernel.trace)
+        weights = self.function.parameter_derivative(spectrum.eigenvalues)
+        if self.keep is None:
+            return weights
+        return torch.where(self.keep(spectrum, self.options), weights, weights[..., -1:])
+
+    def _slopes(self, kernel: Loewner, spectrum: Spectrum) -> Tensor:
+        """What f gains where all eigenvalues move by 1: L_ii, (..., n)."""
         slopes = kernel.matrix.diagonal(dim1=-2, dim2=-1)
-        if self.keep is not None:
-            # What is dropped is f(shift): it has no gradient of its own, but the shift has one.
-            at_null = self.function.derivative(spectrum.null)
-            slopes = torch.where(self.keep(spectrum, self.options), slopes, at_null)
-        return kernel.with_shift(slopes, self.function.eps, channels)
+        if self.keep is None:
+            return slopes
+        # What is dropped is f(shift): it has no gradient of its own, but the shift has one.
+        at_null = self.function.derivative(spectrum.null)
+        return torch.where(self.keep(spectrum, self.options), slopes, torch.where(at_null.isfinite(), at_null, 0))
 
 
 def as_loewner(result: Any, spectrum: Spectrum) -> Loewner:

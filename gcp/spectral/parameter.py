@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from gcp.autograd import ReverseMode, no_derivative, without_autocast
@@ -27,19 +26,17 @@ class ParameterSlope(ReverseMode):
             grad: G (B, C, C).
             U: (B, C, n) eigenvectors, columns of null eigenvalues maybe 0.
             eigenvalues: (B, n).
-            parameter: one element, of the method's map.
+            parameter: of the method's map, one element, or one for each sample, (B, 1).
             positions: N of the features, C for a matrix.
             method: the method.
         """
         method = method.at(parameter)
         with without_autocast(U):
-            spectrum = method.spectrum(eigenvalues, U.shape[-2], positions)
-            weights = method.function.parameter_derivative(spectrum.eigenvalues)
-            if method.keep is not None:
-                weights = torch.where(method.keep(spectrum, method.options), weights, weights[..., -1:])
+            weights = method.parameter_weights(eigenvalues, U.shape[-2], positions)
             G, unit = narrowed(grad, U.dtype)
-            slopes = weighted_trace(weights.to(U.dtype), (U * (G @ U)).sum(-2), G)
-            slope = (slopes[:, None, None] * unit).sum()
+            slopes = weighted_trace(weights, (U * (G @ U)).sum(-2), G)  # f' may be beyond float32
+            of_samples = (slopes[:, None, None] * unit).flatten(1)  # (B, 1)
+            slope = of_samples if parameter.shape == of_samples.shape else of_samples.sum()
         return slope.to(parameter).reshape(parameter.shape)
 
     backward = no_derivative("second derivatives with respect to a function's parameter are not implemented")

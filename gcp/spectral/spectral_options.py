@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from gcp.errors import OptionError
 from gcp.options import Options, option
 
 
@@ -29,6 +30,34 @@ class SquareRootOptions(CovarianceOptions):
         "scale; ICLR 2025 (arXiv 2407.10484)",
         choices=("power", "scaled", "tangent"),
     )
+
+
+@dataclass(frozen=True)
+class EstimateOptions(CovarianceOptions):
+    """Options of every pooling that is made from the covariance alone: how that is estimated."""
+
+    centred: bool = option(True, "true: the covariance; false: the second moment, without subtracting the mean")
+    shrinkage: float = option(
+        0.0, "a of the shrunk covariance (1 - a) P + a tr(P)/C I, against few positions", minimum=0, maximum=1
+    )
+    ledoit_wolf: bool = option(False, "a by the formula of Ledoit and Wolf, for each sample its own")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ledoit_wolf and self.shrinkage:
+            raise OptionError(
+                f"shrinkage={self.shrinkage} fixes the intensity that ledoit_wolf=true computes; set one of the two"
+            )
+
+    @property
+    def plain(self) -> bool:
+        """Whether what is estimated is the covariance as it is."""
+        return self.centred and not self.shrinkage and not self.ledoit_wolf
+
+    @property
+    def fewest_positions(self) -> int:
+        """The fewest positions that will do."""
+        return 2 if self.centred else 1
 
 
 @dataclass(frozen=True)
@@ -64,5 +93,5 @@ class DecompositionOptions(CovarianceOptions):
 
 
 @dataclass(frozen=True)
-class SpectralOptions(SquareRootOptions, DecompositionOptions):
+class SpectralOptions(EstimateOptions, SquareRootOptions, DecompositionOptions):
     """Options every spectral method has."""

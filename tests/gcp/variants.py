@@ -12,8 +12,9 @@ from gcp.options import option_names
 from gcp.pooling.factory import create_pooling
 
 Variant = tuple[str, dict[str, object]]
-# the vector's form and the classifier's map are affine, and what becomes of NaN is tested where NaN is
-LEFT_OUT = ("vectorisation", "classifier_map", "nonfinite")
+# the vector's form and the classifier's map are affine, what becomes of NaN is tested where NaN is, and how covariances
+# are estimated on its own
+LEFT_OUT = ("vectorisation", "classifier_map", "nonfinite", "centred", "ledoit_wolf")
 
 
 def variants() -> list[Variant]:

@@ -78,6 +78,11 @@ class SpectralMap(ABC):
         return self.eps == 0 and self.at_zero == 0
 
     @property
+    def shifts(self) -> bool:
+        """Whether `shift` adds anything."""
+        return self.eps > 0
+
+    @property
     def degree(self) -> float | Tensor | None:
         """d of f(c lam) = c^d f(lam) for all c > 0, or None where f does not scale so."""
         return None
