@@ -69,6 +69,15 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         return len(self.class_names)
 
     @property
+    def varies(self) -> bool:
+        """Whether a training image may be another one in each epoch, as augmentation makes it."""
+        return not isinstance(self.splits.train, TensorDataset)
+
+    def replace(self, splits: Splits) -> None:
+        """Give other tensors of the same images from now on, such as their features."""
+        self._splits = splits
+
+    @property
     def train_labels(self) -> np.ndarray | None:
         """Labels of the training images; None: known only when these are read."""
         train = self.splits.train

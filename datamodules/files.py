@@ -91,6 +91,11 @@ class FileDataModule(ImageDataModule):
         return self._class_names
 
     @property
+    def varies(self) -> bool:
+        """As the transform says."""
+        return TRANSFORMS.get(self.options.transform).random
+
+    @property
     def train_labels(self) -> np.ndarray:
         """As the lists have them, without images that were left out."""
         labels: np.ndarray = self.splits.train.source.records.labels  # type: ignore[attr-defined]  # they are `Augmented`

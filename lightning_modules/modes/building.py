@@ -30,6 +30,7 @@ from gcp.options import make_options
 from gcp.registry import resolve
 from gcp.tensor_files import tensors_in
 from lightning_modules import metric_names as names
+from lightning_modules.callbacks import features_once
 from lightning_modules.callbacks.averaging import Averaging
 from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.callbacks.progress import Bars
@@ -127,6 +128,17 @@ def build_averaging(run: Run) -> list[Averaging]:
     """The callback that averages weights, in a list that is empty if the run does not."""
     options = make_options(TrainingOptions, run.config.get("training", {}), "section 'training'")
     return [] if options.ema_decay is None else [Averaging(options.ema_decay)]
+
+
+def build_features(run: Run, module: Classifier, data: ImageDataModule) -> list[Callback]:
+    """The callback that computes the features of frozen stages once, in a list that is empty if the run does not.
+
+    In two stages of training it is for the one with frozen layers.
+    """
+    options = make_options(TrainingOptions, run.config.get("training", {}), "section 'training'")
+    if not options.features_once or (run.stages is not None and not run.config["backbone"].get("frozen")):
+        return []
+    return [features_once.build(run, module, data)]
 
 
 def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:

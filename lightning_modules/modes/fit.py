@@ -26,6 +26,7 @@ from lightning_modules.modes.building import (
     build_callbacks,
     build_classifier,
     build_data,
+    build_features,
     build_switch,
     build_trainer,
     callback_options,
@@ -57,7 +58,7 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
     pl.seed_everything(run.seed, workers=True, verbose=False)
     data = build_data(run)
     module = build_classifier(run, data)
-    switch = build_switch(run, module)
+    switch, features = build_switch(run, module), build_features(run, module, data)
     if run.config["ckpt_path"] is not None:
         load_checkpoint(module, run)
     elif run.initial is not None:
@@ -76,6 +77,7 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
         history,
         LastValidation(),
         *switch,
+        *features,
         *build_averaging(run),
         *(chosen := build_callbacks(run)),
         *observers,
@@ -98,7 +100,7 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
                 train_seconds=throughput.seconds,
                 images_per_second=throughput.images_per_second,
                 **history.facts(_epoch(best), options.monitor),
-                **{name: value for each in (*switch, *chosen) for name, value in _facts(each).items()},
+                **{name: value for each in (*switch, *features, *chosen) for name, value in _facts(each).items()},
             )
         summary.begin()  # where nothing was left to train
         _test(trainer, module, data, summary, best)

@@ -75,6 +75,11 @@ class TrainingOptions(Options):
         "balanced accuracy, macro F1 and the accuracy of each class beside accuracy; null: where the largest class has "
         "more than 1.25 times the training images of the smallest, or callbacks.monitor asks for one",
     )
+    features_once: bool = option(
+        False,
+        "compute what the frozen stages of the backbone give for each image once and train from there, which is exact: "
+        "needs images that are the same in each epoch (data.transform=plain224) and keeps all features in memory",
+    )
     ema_decay: float | None = option(
         None,
         "decay per optimizer step of the averaged weights that are validated, tested and kept; null: no averaging",
