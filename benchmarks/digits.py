@@ -1,6 +1,7 @@
 """Methods on digits: ``python -m benchmarks.digits`` writes benchmarks/digits.md.
 
-The seven SVD methods over several seeds, and one short run of every method there is.
+The seven SVD methods over several seeds, and one short run of every method there is. ``--only halley mpa`` makes the
+short runs of these alone, and puts their rows into the page that is there.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from gcp.methods import list_methods
 from lightning_modules.metric_names import TEST_ACCURACY, TRAIN_LOSS, VAL_ACCURACY
 
 ROOT = Path(__file__).resolve().parent.parent
+Row = tuple[str, ...]
+SHORT_RUNS = "## Every method, one short run"
 METHODS = ("pade", "taylor", "pi", "newton", "trunc", "topn", "original")
 
 
@@ -33,14 +36,21 @@ def main() -> None:
     """Run the sweep and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds of each method")
+    parser.add_argument("--only", nargs="+", choices=list_methods(), help="short runs of these alone")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "digits.md", help="the table")
     parser.add_argument("overrides", nargs="*", help="more arguments for run.py, such as trainer.max_epochs=2")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        seeds = f"seed={','.join(map(str, range(arguments.seeds)))}"
-        runs = sweep(Path(folder, "seven"), METHODS, [seeds, *arguments.overrides])
-        short = sweep(Path(folder, "all"), list_methods(), ["trainer.max_epochs=3", *arguments.overrides])
-    arguments.out.write_text(report(runs, arguments.seeds, arguments.overrides) + short_runs(short))
+        if arguments.only:
+            first, rows = parts(arguments.out.read_text())
+        else:
+            seeds = f"seed={','.join(map(str, range(arguments.seeds)))}"
+            runs = sweep(Path(folder, "seven"), METHODS, [seeds, *arguments.overrides])
+            first, rows = report(runs, arguments.seeds, arguments.overrides), {}
+        methods = arguments.only or list_methods()
+        short = sweep(Path(folder, "all"), methods, ["trainer.max_epochs=3", *arguments.overrides])
+    rows |= {run["method"]: row(run) for run in short}
+    arguments.out.write_text(first + short_runs(rows, short[0]["epochs"], short[0]["seed"]))
     print(arguments.out.read_text())
 
 
@@ -94,30 +104,33 @@ def report(runs: list[dict[str, Any]], seeds: int, overrides: list[str]) -> str:
     )
 
 
-def short_runs(runs: list[dict[str, Any]]) -> str:
+def short_runs(rows: dict[str, Row], epochs: int, seed: int) -> str:
     """Every method in one short run: does its loss fall?"""
-    order = {name: position for position, name in enumerate(list_methods())}
     head = ("method", "training loss, first epoch", "last epoch", "test accuracy %", "training time s")
-    rows = [
-        (
-            run["method"],
-            *(f"{run['losses'][epoch]:.3f}" for epoch in (0, -1)),
-            f"{100 * run[TEST_ACCURACY]:.2f}",
-            f"{run['train_seconds']:.1f}",
-        )
-        for run in sorted(runs, key=lambda run: order[run["method"]])
-    ]
     return "\n".join(
         [
             "",
-            "## Every method, one short run",
+            SHORT_RUNS,
             "",
-            f"{runs[0]['epochs']} epochs, seed {runs[0]['seed']}, defaults otherwise: enough to see that each learns, "
-            "not to compare them.",
+            f"{epochs} epochs, seed {seed}, defaults otherwise: enough to see that each learns, not to compare them, "
+            "least of all their times, for rows are renewed singly (`--only`).",
             "",
-            *table(head, rows),
+            *table(head, [(name, *rows[name]) for name in list_methods() if name in rows]),
         ]
     )
+
+
+def row(run: dict[str, Any]) -> Row:
+    """What the page says of a short run."""
+    first, last = (f"{run['losses'][epoch]:.3f}" for epoch in (0, -1))
+    return first, last, f"{100 * run[TEST_ACCURACY]:.2f}", f"{run['train_seconds']:.1f}"
+
+
+def parts(page: str) -> tuple[str, dict[str, Row]]:
+    """What stands before the short runs, and their rows."""
+    first, _, short = page.partition(f"\n{SHORT_RUNS}\n")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in short.splitlines() if line.startswith("| ")]
+    return first, {name: tuple(values) for name, *values in cells if name in list_methods()}
 
 
 def column(runs: list[dict[str, Any]], method: str, field: str) -> list[float]:

@@ -22,7 +22,13 @@ RUNS = {
     "plain": [],
     "workers": ["data.num_workers=2", f"{EVERY}=3"],
     "warm-up": ["schedule.warmup_steps=7", f"{EVERY}=3"],
-    "averaged": ["training.ema_decay=0.8", "training.mixup=0.4", "trainer.accumulate_grad_batches=2", f"{EVERY}=1"],
+    "averaged": [
+        "method=dropcov",  # draws which channels to drop
+        "training.ema_decay=0.8",
+        "training.mixup=0.4",
+        "trainer.accumulate_grad_batches=2",
+        f"{EVERY}=1",
+    ],
     "hybrid": ["method=taylor", "switch.to=pade", "switch.at=condition", "switch.condition=1e9", f"{EVERY}=3"],
     "first of two stages": ["second_stage.epochs=2", "second_stage.batch_size=8", "backbone.frozen=2"],
     "second of two stages": ["second_stage.epochs=3", "trainer.max_epochs=1", "backbone.frozen=2", f"{EVERY}=3"],

@@ -110,7 +110,7 @@ def test_compile_without_graph_breaks(name: str, precision: str) -> None:
     "name", [pytest.param(each, marks=SLOW_BUT.get(each, pytest.mark.slow)) for each in list_methods()]
 )
 def test_compile_for_maps_of_changing_size(name: str, dynamic: bool | None) -> None:
-    layer = create_pooling(name, 6)
+    layer = create_pooling(name, 6).eval()
     network = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend="eager")
     for shape in ((2, 6, 2, 3), (2, 6, 4, 5), (3, 6, 3, 3)):
         x = noise(*shape).float()

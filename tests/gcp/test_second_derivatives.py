@@ -101,7 +101,7 @@ def test_gradgradcheck_of_layers(variant: Variant) -> None:
         assert gradgradcheck(lambda x: pool(x).pow(3), noise(1, 3, 2, 2, seed=1).requires_grad_())
 
 
-@pytest.mark.parametrize("name", ["lyapunov", "isqrt", "bilinear", "average"])
+@pytest.mark.parametrize("name", ["lyapunov", "isqrt", "bilinear", "average", "cholesky", "dropcov"])
 def test_who_has_second_derivatives(name: str) -> None:
     pool, x = layer((name, {}), 3, precision="float64"), noise(1, 3, 2, 2, seed=1)
     assert twice(lambda x: pool(x).pow(3).sum(), x).any()

@@ -41,9 +41,12 @@ def label(variant: Variant) -> str:
 
 
 def layer(variant: Variant, channels: int, **changes: object) -> nn.Module:
-    """The layer; ``changes`` for those of its options that it has, where the variant does not set them."""
+    """The layer as in evaluation, where nothing is left to chance.
+
+    ``changes``: for those of its options that it has, where the variant does not set them.
+    """
     name, options = variant
     known = option_names(METHODS.get(name).options)
     return create_pooling(
         name, channels, **{option: value for option, value in changes.items() if option in known} | options
-    )
+    ).eval()
