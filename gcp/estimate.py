@@ -126,6 +126,19 @@ def as_features(Y: Tensor) -> Tensor:
     return torch.cat([(Y - total * ((1 - 1 / root) / count)) * root, -total], -1)
 
 
+def moment_factor(flat: Tensor, positions: Shares | None, options: EstimateOptions) -> Tensor:
+    """Y (B, C, M) with Y Y^T the covariance that ``options`` and the shares describe, of ``flat`` (B, C, N).
+
+    >>> Y = moment_factor(torch.tensor([[[2.0, -2.0], [0.0, 0.0]]]), None, EstimateOptions(shrinkage=0.5))
+    >>> (Y @ Y.mT).round(decimals=4)  # P/2 + tr(P)/4 I
+    tensor([[[3., 0.],
+             [0., 1.]]])
+    """
+    Y = moment_root(flat, positions, options.centred)
+    a = shrinkage_intensity(Y, positions, options)
+    return Y if a is None else with_identity(Y, a)
+
+
 def plain_features(
     features: Tensor, weights: Tensor | None, options: EstimateOptions, dtype: torch.dtype | None = None
 ) -> Tensor:
@@ -140,6 +153,4 @@ def plain_features(
     flat = flat_features(features, positions=options.fewest_positions)
     flat = flat.to(dtype or at_least_float32(flat.dtype))
     positions = None if weights is None else shares(weights, features, flat.dtype, options.fewest_positions)
-    Y = moment_root(flat, positions, options.centred)
-    a = shrinkage_intensity(Y, positions, options)
-    return as_features(Y if a is None else with_identity(Y, a)).to(at_least_float32(features.dtype))
+    return as_features(moment_factor(flat, positions, options)).to(at_least_float32(features.dtype))

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from gcp.methods.table import register_method
 from gcp.options import option
-from gcp.spectral.spectral_options import CovarianceOptions
+from gcp.spectral.spectral_options import EstimateOptions
 
 
 @dataclass(frozen=True)
-class DropCovOptions(CovarianceOptions):
+class DropCovOptions(EstimateOptions):
     """Options of `dropcov`."""
 
     probability: str = option(

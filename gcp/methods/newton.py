@@ -72,7 +72,13 @@ def _inverse_root(a: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
 
 
 def mirrored(upper: Tensor) -> Tensor:
-    """The symmetric matrix (..., n, n) with this upper triangle."""
+    """The symmetric matrix (..., n, n) with this upper triangle.
+
+    >>> import torch
+    >>> mirrored(torch.tensor([[1.0, 2.0], [9.0, 3.0]]))
+    tensor([[1., 2.],
+            [2., 3.]])
+    """
     return upper.triu() + upper.triu(1).mT
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gcp.errors import DomainError
+from gcp.estimate import plain_features
 from gcp.features import centred, eye_like, flat_features, sample_list, second_moment
 from gcp.methods import MethodInfo
 from gcp.methods.cholesky import CholeskyOptions
@@ -50,6 +51,10 @@ class CholeskyPooling(MatrixPooling):
             K = log_cholesky(P + self.eps / unit / unit * eye)
         K = torch.where(eye == 1, K + unit.log(), K * unit)
         return K + K.mT
+
+    def estimated(self, features: Tensor, weights: Tensor | None) -> Tensor:
+        """(B, C, H, W) to (B, C, C)."""
+        return self.matrix(plain_features(features.double(), weights, self.estimate))
 
 
 def log_cholesky(matrix: Tensor) -> Tensor:

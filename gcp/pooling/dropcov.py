@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from gcp.autograd import without_autocast
-from gcp.features import centred, flat_features, second_moment, working
+from gcp.estimate import moment_factor
+from gcp.features import flat_features, second_moment, working
 from gcp.methods import MethodInfo
 from gcp.methods.dropcov import DropCovOptions
 from gcp.pooling.base import MatrixPooling
 from gcp.pooling.bilinear import unit_length
-from gcp.scaling import in_safe_units, largest_entry, safe_unit
+from gcp.scaling import largest_entry, safe_unit
 from gcp.spectral.range import require_in_range
+from gcp.weights import Shares, shares
 
 WIDTH = 3  # channels that the attention looks at together
 
@@ -43,34 +45,45 @@ class DropCovPooling(MatrixPooling):
 
     def matrix(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, C)."""
-        flat = working(flat_features(features))
+        return self.estimated(features, None)
+
+    def estimated(self, features: Tensor, weights: Tensor | None) -> Tensor:
+        """(B, C, H, W) to (B, C, C)."""
+        fewest = self.estimate.fewest_positions
+        flat = working(flat_features(features, positions=fewest))
+        positions = None if weights is None else shares(weights, features, flat.dtype, fewest)
+        if positions is not None:
+            flat = positions.of(flat)
         if self.training:
-            flat = self.dropped(flat)
-        P = in_safe_units(lambda flat: second_moment(centred(flat)), flat, degree=2)
-        seen = flat.detach()
-        finite = seen.isfinite().all(-1).all(-1)[:, None, None]  # others stay as they are
-        present = torch.where(finite, centred(seen / safe_unit(largest_entry(seen))), 0).abs().amax(-1)
-        require_in_range(torch.where(finite, P.detach(), 0).to(features.dtype), present, "the plain value")
+            flat = self.dropped(flat, positions)
+        unit = safe_unit(largest_entry(flat.detach()))
+        Y = moment_factor(flat / unit, positions, self.estimate)
+        P = second_moment(Y) * unit**2
+        finite = flat.detach().isfinite().all(-1).all(-1)[:, None, None]  # other samples stay as they are
+        shown, present = (torch.where(finite, part.detach(), 0) for part in (P, Y))
+        require_in_range(shown.to(features.dtype), present.flatten(1), "the plain value")
         return P
 
-    def dropped(self, flat: Tensor) -> Tensor:
+    def dropped(self, flat: Tensor, positions: Shares | None) -> Tensor:
         """(B, C, N) to (B, C, N): weighed by the attention, channels of chance 0."""
         with without_autocast(flat):
+            means = flat.mean(-1) if positions is None else (flat * positions.share).sum(-1)
             weight = self.attention.weight.to(flat.dtype)
-            means = flat.mean(-1).unsqueeze(1)
-            importance = nn.functional.conv1d(means, weight, padding=WIDTH // 2).squeeze(1).softmax(-1)
+            importance = nn.functional.conv1d(means.unsqueeze(1), weight, padding=WIDTH // 2).squeeze(1).softmax(-1)
             weighed = flat * (1 + importance).unsqueeze(-1)
-            p = drop_probability(weighed.detach(), importance.detach(), self.probability == "batch").unsqueeze(-1)
+            with torch.no_grad():  # p is a number
+                Y = moment_factor(weighed / safe_unit(largest_entry(weighed)), positions, self.estimate)
+                p = drop_probability(Y, importance, self.probability == "batch").unsqueeze(-1)
         kept = torch.rand(flat.shape[:2], dtype=flat.dtype, device=flat.device) >= p
         factor = torch.where(kept, 1 / torch.where(p == 1, 1, 1 - p), 0)  # rand is below 1: nothing is kept at p = 1
         return weighed * factor.unsqueeze(-1)
 
 
-def drop_probability(flat: Tensor, importance: Tensor, batch: bool) -> Tensor:
+def drop_probability(Y: Tensor, importance: Tensor, batch: bool) -> Tensor:
     """p = 1 - 10/log2(C) cos(importance, row sums of the covariance), from 0 to 1, (B,).
 
     Args:
-        flat: (B, C, N).
+        Y: (B, C, N), of which Y Y^T is the covariance.
         importance: (B, C).
         batch: the cosine's mean over the batch, for all samples. One that is not finite counts as 0, as does that of a
             covariance whose rows add up to 0.
@@ -78,10 +91,9 @@ def drop_probability(flat: Tensor, importance: Tensor, batch: bool) -> Tensor:
     >>> drop_probability(torch.tensor([[[1.0, -1.0], [1.0, -1.0]]]), torch.tensor([[0.5, 0.5]]), batch=True)
     tensor([0.])
     """
-    Xc = centred(flat / safe_unit(largest_entry(flat)))
-    rows = (Xc @ Xc.sum(-2).unsqueeze(-1)).squeeze(-1)
+    rows = (Y @ Y.sum(-2).unsqueeze(-1)).squeeze(-1)
     cosine = (unit_length(importance) * unit_length(rows)).sum(-1)
     cosine = torch.where(cosine.isfinite(), cosine, 0)
     if batch:
         cosine = cosine.mean().expand_as(cosine)
-    return (1 - 10 / log2(max(flat.shape[1], 2)) * cosine).clamp(0, 1)
+    return (1 - 10 / log2(max(Y.shape[1], 2)) * cosine).clamp(0, 1)

@@ -140,3 +140,18 @@ def test_compile_in_training() -> None:
     expected = pool(x)
     torch.manual_seed(1)
     assert relative_error(torch.compile(pool, fullgraph=True, backend="eager")(x), expected) < 1e-13
+
+
+@pytest.mark.parametrize("probability", ["batch", "sample"])
+def test_positions_that_do_not_count_in_training(probability: str) -> None:
+    """Those of a mask are as if they were not there, in the attention and the chances too."""
+    pool, x, gradient = layer(32, probability=probability), noise(3, 32, 12), grad_out(32, 3)
+    mask = (torch.arange(12) < 9).expand(3, 12)
+    padded = torch.where(mask[:, None], x, torch.nan)
+    torch.manual_seed(5)
+    expected = forward_backward(pool, x[..., :9], gradient)
+    torch.manual_seed(5)
+    found = forward_backward(lambda each: pool(each, mask), padded, gradient)  # type: ignore[arg-type]
+    assert relative_error(found[0], expected[0]) < 1e-12
+    assert relative_error(found[1][..., :9], expected[1]) < 1e-12
+    assert not found[1][..., 9:].any()

@@ -129,8 +129,8 @@ def test_roots_by_products(name: str, estimate: str) -> None:
     options = ESTIMATES[estimate]
     x, weights = inputs(2, 5, 12)
     M = estimated(x, weights, **options)
-    layer = create_pooling(name, 5, **options).double()
-    plain = create_pooling(name, 5).double()
+    layer = create_pooling(name, 5, **options).double().eval()
+    plain = create_pooling(name, 5).double().eval()
     plain.load_state_dict(layer.state_dict())
     factor = torch.linalg.cholesky(M)
     same = torch.cat([factor, -factor], -1) * 5**0.5  # of mean 0
@@ -145,7 +145,7 @@ def test_roots_by_products(name: str, estimate: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_weights_of_one_count_all_positions(name: str) -> None:
     torch.manual_seed(0)
-    layer = create_pooling(name, 5).double()
+    layer = create_pooling(name, 5).double().eval()
     x = noise(2, 5, 3, 4)
     assert relative_error(layer(x, torch.ones(2, 3, 4)).detach(), layer(x).detach()) < 1e-12
     assert relative_error(layer(x, torch.full((2, 12), True)).detach(), layer(x).detach()) < 1e-12
@@ -154,7 +154,7 @@ def test_weights_of_one_count_all_positions(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_scale_of_the_weights_does_not_matter(name: str) -> None:
     torch.manual_seed(0)
-    layer = create_pooling(name, 5).double()
+    layer = create_pooling(name, 5).double().eval()
     x, weights = (each.detach() for each in inputs(2, 5, 7))
     for scale in (1e-300, 1e300):
         assert relative_error(layer(x, weights * scale).detach(), layer(x, weights).detach()) < 1e-12
@@ -168,7 +168,7 @@ def test_scale_of_the_weights_does_not_matter(name: str) -> None:
 def test_padding_changes_nothing(name: str, reduced: int | None) -> None:
     """Padded samples equal the unpadded ones, and not a bit depends on what stands in the padding, forward or back."""
     torch.manual_seed(0)
-    layer = create_pooling(name, 5, reduced).double()
+    layer = create_pooling(name, 5, reduced).double().eval()
     x = noise(2, 5, 9)
     mask = torch.zeros(2, 9, dtype=torch.bool)
     mask[0, [0, 2, 3, 5, 6]], mask[1, :7] = True, True
@@ -251,21 +251,22 @@ def test_hard_samples(name: str, options: dict[str, object]) -> None:
     x[1] = noise(4, 1, seed=2)
     x[2] = x[2, :1] * noise(4, 1, seed=3)
     x[3] = torch.cat([torch.eye(4), -torch.eye(4)], 1)[:, :6]
-    x[4] *= 1e-30
-    x[5] *= 1e30
+    size = 1e15 if name == "dropcov" else 1e30  # float32 does not hold the square of that
+    x[4] /= size
+    x[5] *= size
     for dtype in (torch.float64, torch.float32):
-        layer = create_pooling(name, 4, **options)
+        layer = create_pooling(name, 4, **options).eval()
         y, grad = forward_backward(layer, x.to(dtype), noise(7, int(layer.out_features), seed=5))
         assert y.isfinite().all()
         assert grad.isfinite().all()
-        if name != "logm":
+        if name not in ("logm", "cholesky"):
             assert y[0].abs().max() == 0
 
 
 @pytest.mark.parametrize("name", ESTIMATED)
 def test_samples_do_not_influence_each_other(name: str) -> None:
     x, weights = (each.detach() for each in inputs(3, 5, 7))
-    layer = create_pooling(name, 5, ledoit_wolf=True)
+    layer = create_pooling(name, 5, ledoit_wolf=True).eval()
     gradient = noise(3, int(layer.out_features), seed=5)
     x[1:] *= torch.tensor([1e8, 1e-8], dtype=torch.float64)[:, None, None]
     y, grad = forward_backward(lambda each: layer(each, weights), x, gradient)  # type: ignore[arg-type]
