@@ -97,6 +97,7 @@ def test_what_rounding_makes_indefinite_is_refused_by_name() -> None:
     assert create_pooling("cholesky", 4, eps=1e-30)(x[::2]).isfinite().all(1).tolist() == [True, False]
 
 
+@pytest.mark.slow
 def test_a_compiled_program_gives_nan_where_it_cannot_raise() -> None:
     program = torch.export.export(create_pooling("cholesky", 4, eps=1e-30), (noise(2, 4, 3, 3),)).module()
     x = noise(2, 4, 3, 3)
