@@ -81,7 +81,8 @@ def test_the_backbone_table_has_every_backbone(name):
     assert len(rows) == 1
     assert "_bn" in rows[0] or not name.endswith("_bn")
     for option in option_names(BACKBONES.get(name).options):
-        assert option == "frozen" or f"`{option}" in rows[0]
+        assert option in ("frozen", "whitening") or f"`{option}" in rows[0]
+    assert "beside `frozen`, `whitening` and `hidden`" in README
 
 
 def test_the_library_example_runs():
