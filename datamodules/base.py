@@ -10,6 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from datamodules.checks import check_batch_labels
 from datamodules.loader import ImageLoader, ResumableLoader, process_options
 from datamodules.options import DataOptions
 from datamodules.preprocessing import Preprocessing
@@ -125,6 +126,11 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         named = ", ".join(names if len(names) <= SHOWN else [*names[: SHOWN // 2], "..."])
         train, val, test = (f"{size:,}" for size in sizes)
         return f"{len(names)} classes ({named}); {train} training, {val} validation, {test} test images"
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Refuse labels that name no class, while they are in the memory of the CPU."""
+        check_batch_labels(batch[1], self.num_classes)
+        return batch
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of the training part, shuffled by (seed, epoch), resumable inside an epoch."""

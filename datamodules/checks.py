@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from datamodules.records import Records
 from gcp.errors import DataError, few
@@ -36,6 +39,26 @@ def check_labels(class_names: list[str], parts: dict[str, Records]) -> None:
             f"there is one class only, '{class_names[0]}', and nothing to tell it from; check data.root"
             if classes
             else "the lists are empty; restore them from the archive"
+        )
+
+
+def check_batch_labels(labels: Any, num_classes: int) -> None:
+    """Raise DataError unless ``labels``, of a batch, are whole numbers (B,) in 0 .. num_classes - 1.
+
+    >>> check_batch_labels(torch.tensor([0, 3]), 3)
+    Traceback (most recent call last):
+    gcp.errors.DataError: the data hold the label 3, and the 3 classes have 0 to 2; mend the labels or the class names
+    """
+    if not isinstance(labels, Tensor) or labels.dim() != 1 or labels.is_floating_point() or labels.is_complex():
+        kind = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        raise DataError(f"the labels of a batch must be whole numbers (B,), the data have {kind}; mend the data module")
+    if not len(labels):
+        return
+    low, high = torch.stack(labels.aminmax()).tolist()
+    if low < 0 or high >= num_classes:
+        raise DataError(
+            f"the data hold the label {low if low < 0 else high}, and the {num_classes} classes have 0 to "
+            f"{num_classes - 1}; mend the labels or the class names"
         )
 
 

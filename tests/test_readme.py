@@ -20,7 +20,7 @@ from tests.small import SMALL
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("python run.py")]
 # Too slow here; what they do is tested elsewhere.
-LARGE = ("backbone=resnet50", "recipe=cub_resnet50_pade", "trainer=ddp_cpu", "mode=analyze")
+LARGE = ("backbone=resnet50", "recipe=cub_resnet50_pade", "recipe=solar_lite0_pade", "trainer=ddp_cpu", "mode=analyze")
 PUBLISHED = [command for command in COMMANDS if ".pth.tar" in command]
 # Small models in the place of large ones.
 SMALLER = {

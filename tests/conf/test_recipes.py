@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from conf.check_options import check
@@ -33,9 +34,13 @@ TABLE = {
 TRANSFORMS = {"imagenet": "imagenet224", "cub": "cub448", "cars": "cars448", "aircraft": "fgvc448", "dogs": "fgvc448"}
 CLASSES = {"imagenet": 1000, "cub": 200, "cars": 196, "aircraft": 100, "dogs": 120}
 
+# Fine-tuning from packages: these differ in the method alone.
+SOLAR = ("average", "isqrt", "pade", "taylor", "newton", "lyapunov", "halley", "bilinear", "hybrid")
+
 
 def test_every_recipe_is_in_the_table():
-    assert {file.stem for file in (HERE / "recipe").glob("*.yaml")} == {*TABLE, "hybrid_digits", "decorrelated_digits"}
+    known = {*TABLE, *(f"solar_lite0_{name}" for name in SOLAR), "hybrid_digits", "decorrelated_digits"}
+    assert {file.stem for file in (HERE / "recipe").glob("*.yaml")} == known
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -66,6 +71,23 @@ def test_what_single_recipes_have_of_their_own():
     two = check(composed("recipe=cub_vgg16_bilinear"))
     assert two["backbone"]["frozen"] == 30
     assert two["second_stage"] == {"epochs": 100, "batch_size": 10, "lr": None, "classifier_factor": 1.0, "frozen": 0}
+
+
+@pytest.mark.parametrize("name", SOLAR)
+def test_fine_tuning_differs_in_the_method_alone(name):
+    config, usual = (check(composed(f"recipe=solar_lite0_{each}")) for each in (name, "pade"))
+    method = "isqrt" if name == "hybrid" else name
+    assert config["method"]["name"] == method
+    assert config["method"]["reduced_channels"] == (None if name == "average" else 256)
+    switch = {"to": "pade", "at": "epoch", "epoch": 10} if name == "hybrid" else {"to": None}
+    assert switch.items() <= config["switch"].items()
+    assert {**config, "method": None, "switch": None} == {**usual, "method": None, "switch": None}
+
+
+def test_the_sweep_of_fine_tuning_has_every_method():
+    text = (HERE / "sweep/finetuning.yaml").read_text()
+    (recipes,) = yaml.safe_load(text)["hydra"]["sweeper"]["params"].values()
+    assert sorted(recipes.split(",")) == sorted(f"solar_lite0_{name}" for name in SOLAR)
 
 
 PUBLISHED = [  # errors of the poster, as accuracies

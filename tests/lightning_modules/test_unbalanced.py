@@ -10,13 +10,13 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, f1_score
 from torch.utils.data import Dataset, TensorDataset
 
+from datamodules.checks import check_batch_labels
 from datamodules.datasets import DatasetInfo, register_dataset
 from datamodules.digits import DigitsDataModule
 from datamodules.options import DigitsOptions
 from datamodules.splits import Splits
 from gcp.errors import DataError, PluginError
 from lightning_modules import metric_names as names
-from lightning_modules.classifier import check_labels
 from lightning_modules.metrics import accuracies
 from tests.small import SMALL
 
@@ -60,6 +60,7 @@ def test_unbalanced_data_bring_their_metrics_and_weights(cli, tmp_path, summary_
     registered(FewNines)
     outcome = cli(*SMALL, "dataset=mine", "training.class_weights=balanced", "training.mixup=0.2", "hydra.run.dir=run")
     assert outcome.code == 0, outcome.err
+    assert "overridden" not in outcome.err  # Lightning tells of hooks that module and data both have
     summary = summary_of(tmp_path / "run")
     for stage in ("test", "test_final"):
         assert 0 <= summary[names.of(stage, names.BALANCED_ACCURACY)] <= 1
@@ -159,7 +160,7 @@ def test_a_dataset_of_ones_own_with_wrong_labels(cli, module, classes, message):
 )
 def test_labels_that_are_none(labels, message):
     with pytest.raises(DataError, match=message):
-        check_labels(labels, 3)
+        check_batch_labels(labels, 3)
 
 
 def test_a_dataset_says_its_labels_or_does_not():
