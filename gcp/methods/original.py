@@ -10,11 +10,11 @@ from gcp.spectral.spectral_options import SpectralOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gcp.spectral.loewner import Spectrum
+    from gcp.spectral.pairs import Pairs
 
 
-def original(spectrum: Spectrum, options: SpectralOptions) -> Tensor:
-    """L = (f(lam_i) - f(lam_j)) * 1/(lam_i - lam_j), the literal quotient with its rounding (arXiv 1703.08050).
+def original(pairs: Pairs, options: SpectralOptions) -> Tensor:
+    """D = 1/(lam_i - lam_j), the literal quotient with its rounding (arXiv 1703.08050).
 
     The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2, L = 1/3:
 
@@ -24,12 +24,13 @@ def original(spectrum: Spectrum, options: SpectralOptions) -> Tensor:
     >>> round(P.grad[0, 1].item(), 4)
     0.1667
     """
-    return spectrum.with_limits(spectrum.value_gap() / spectrum.gap)
+    return pairs.gap.reciprocal_()
 
 
 register_method(
     "original",
-    kernel=original,
+    quotient=original,
+    exact_quotient=True,
     summary="the textbook quotient 1/(lam_i - lam_j)",
     source="MPN-COV, Li et al., ICCV 2017 (arXiv 1703.08050)",
 )

@@ -10,11 +10,11 @@ from gcp.spectral.spectral_options import SpectralOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gcp.spectral.loewner import Spectrum
+    from gcp.spectral.pairs import Pairs
 
 
-def pade(spectrum: Spectrum, options: SpectralOptions) -> Tensor:
-    """L = (f(lam_i) - f(lam_j)) * D with D = P(x)/Q(x)/max, x = smaller/larger of the pair (arXiv 2105.02498).
+def pade(pairs: Pairs, options: SpectralOptions) -> Tensor:
+    """D = P(x)/Q(x)/max, x = smaller/larger of the pair (arXiv 2105.02498).
 
     P/Q is the diagonal Pade approximant of 1/(1 - x). The function is rational, so every approximant of order 1 or more
     is 1/(1 - x) itself. Coefficients solved for numerically are noise on top of it, with a spurious pole and zero near
@@ -28,15 +28,15 @@ def pade(spectrum: Spectrum, options: SpectralOptions) -> Tensor:
     >>> round(P.grad[0, 1].item(), 4)
     0.1667
     """
-    larger = spectrum.larger
-    ratio = spectrum.smaller.div_(larger)
-    quotient = ratio.neg_().add_(1).mul_(larger).reciprocal_().copysign_(spectrum.gap)
-    return spectrum.with_limits(spectrum.value_gap().mul_(quotient))
+    larger = pairs.larger
+    ratio = pairs.smaller.div_(larger)
+    return ratio.neg_().add_(1).mul_(larger).reciprocal_().copysign_(pairs.gap)
 
 
 register_method(
     "pade",
-    kernel=pade,
+    quotient=pade,
+    exact_quotient=True,
     summary="1/(lam_i - lam_j) as a Pade approximant of the ratio of eigenvalues",
     source="Song et al., ICCV 2021 (arXiv 2105.02498)",
 )

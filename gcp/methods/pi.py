@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gcp.spectral.loewner import Spectrum
+    from gcp.spectral.pairs import Pairs
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,23 @@ class PowerIterationOptions(SpectralOptions):
     """Options of `pi`."""
 
     iterations: int = option(19, "K: the backward is that of K + 1 unrolled power steps", minimum=1)
+
+
+def weight(pairs: Pairs, options: PowerIterationOptions) -> Tensor:
+    """w = 1 - x^(K+1) on the cotangent of the larger eigenvalue's vector, 1 - x^K on that of the smaller one's.
+
+    D_K and D_{K-1} of `pi`, times the gap. Deflation comes after the power steps, so the
+    larger one's has a step more.
+
+    >>> import torch
+    >>> from gcp.spectral.pairs import levels
+    >>> weight(levels(torch.tensor([4.0, 1.0]), 2, 2, signed=False), PowerIterationOptions(iterations=1))[0, 1]
+    tensor(0.9375)
+    """
+    import torch
+
+    of_larger, of_smaller = (pairs.complement_of_power(options.iterations + more) for more in (1, 0))
+    return torch.where(pairs.row_first, of_larger, of_smaller)
 
 
 def pi(spectrum: Spectrum, options: PowerIterationOptions) -> Tensor:
@@ -47,6 +65,7 @@ register_method(
     "pi",
     options=PowerIterationOptions,
     kernel=pi,
+    weight=weight,
     summary="gradient of power iteration with deflation",
     source="Wang et al., NeurIPS 2019 (arXiv 1906.09023)",
 )

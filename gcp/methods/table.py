@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gcp.errors import OptionError
 from gcp.options import Options, check_options, option
 from gcp.registry import Names, Registry, check_target
+from gcp.spectral.kernels import QuotientKernel, WeightKernel
 from gcp.spectral.spectral_options import DecompositionOptions, EstimateOptions, SpectralOptions, SquareRootOptions
 
 
@@ -26,7 +28,12 @@ class MethodInfo:
         summary: one line for ``--help``.
         source: the paper.
         kernel: for spectral methods, ``kernel(spectrum, options)``, L of a `gcp.spectral.loewner.Spectrum`, or a pair
-            of L and the weights of `Loewner.trace`; or "module:attribute".
+            of L and the weights of `Loewner.trace`; or "module:attribute". Of a method that gives a weight or a
+            quotient alone it is made of that.
+        weight: for methods of eigenvectors, ``weight(pairs, options)`` of `gcp.spectral.kernels`; or
+            "module:attribute".
+        quotient: the same for ``quotient(pairs, options)``; a method gives one of the two, or none if it needs an f.
+        exact_quotient: whether the quotient is 1/(lam_i - lam_j) itself, whose own derivative is known.
         keep: for spectral methods that cut the spectrum, ``keep(spectrum, options) -> mask``; or "module:attribute".
         approximant: for roots by matrix products, ``approximant(A, degree, inverse)``; or "module:attribute".
         reduced_channels: channels a network reduces its features to before this method; None: as they are.
@@ -40,11 +47,14 @@ class MethodInfo:
     summary: str
     source: str
     kernel: str | Callable[..., Any] | None = None
+    weight: str | Callable[..., Any] | None = None
+    quotient: str | Callable[..., Any] | None = None
     keep: str | Callable[..., Any] | None = None
     approximant: str | Callable[..., Any] | None = None
     reduced_channels: int | None = 256
     functions: tuple[str, ...] | None = None
     exact: bool = False
+    exact_quotient: bool = False
 
 
 METHODS: Registry[MethodInfo] = Registry("method")
@@ -58,15 +68,22 @@ def register_method(
     summary: str = "",
     source: str = "",
     kernel: str | Callable[..., Any] | None = None,
+    weight: str | Callable[..., Any] | None = None,
+    quotient: str | Callable[..., Any] | None = None,
     keep: str | Callable[..., Any] | None = None,
     approximant: str | Callable[..., Any] | None = None,
     reduced_channels: int | None = 256,
     functions: tuple[str, ...] | None = None,
     exact: bool = False,
+    exact_quotient: bool = False,
 ) -> MethodInfo:
-    """Add a pooling method: a spectral one by its ``kernel``, any other by its ``layer``. See MethodInfo.
+    """Add a pooling method: a spectral one by its ``weight``, ``quotient`` or ``kernel``, any other by its ``layer``.
 
-    Raises OptionError if the name is taken, for something of the wrong type OptionTypeError.
+    See MethodInfo. One with a kernel alone pools, and has a `gcp.spectral_function`, but no eigenvectors in
+    `gcp.linalg`.
+
+    Raises OptionError if the name is taken, or both a weight and a quotient are given; for something of the wrong type
+    OptionTypeError.
 
     >>> def half(spectrum, options):
     ...     return spectrum.with_limits(spectrum.divided_differences()) / 2
@@ -74,13 +91,33 @@ def register_method(
     'half'
     """
     check_target("layer", layer)
-    for part, target in (("kernel", kernel), ("keep", keep), ("approximant", approximant)):
+    targets = {"kernel": kernel, "weight": weight, "quotient": quotient, "keep": keep, "approximant": approximant}
+    for part, target in targets.items():
         check_target(part, target, optional=True)
+    if weight is not None and quotient is not None:
+        raise OptionError("a method gives its weight or its quotient, which is the weight over the gap, not both")
+    if kernel is None and weight is not None:
+        kernel = WeightKernel(weight)
+    elif kernel is None and quotient is not None:
+        kernel = QuotientKernel(quotient)
     check_options(options, Options if kernel is None else SpectralOptions)
     if approximant is not None:
         check_options(options, RootOptions)
     info = MethodInfo(
-        name, options, layer, summary, source, kernel, keep, approximant, reduced_channels, functions, exact
+        name,
+        options,
+        layer,
+        summary,
+        source,
+        kernel,
+        weight,
+        quotient,
+        keep,
+        approximant,
+        reduced_channels,
+        functions,
+        exact,
+        exact_quotient,
     )
     return METHODS.register(name, info)
 
@@ -95,6 +132,8 @@ def list_methods() -> list[str]:
 
 
 SPECTRAL = Names(METHODS, lambda info: info.kernel is not None)
+# The methods with a stand-in for 1/(lam_i - lam_j), which eigenvectors can be differentiated by.
+VECTORS = Names(METHODS, lambda info: info.weight is not None or info.quotient is not None)
 # The methods whose kernel is a gradient of any function: registered ones, a plugin's among them.
 KERNELS = Names(METHODS, lambda info: info.kernel is not None and info.keep is None and info.functions is None)
 KERNEL_HELP = "the spectral method, with its own defaults, whose kernel is the gradient"

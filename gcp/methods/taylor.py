@@ -12,7 +12,7 @@ from gcp.spectral.spectral_options import SpectralOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gcp.spectral.loewner import Spectrum
+    from gcp.spectral.pairs import Pairs
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class TaylorOptions(SpectralOptions):
     degree: int = option(100, "degree of the Taylor polynomial of 1/(1 - x)", minimum=1)
 
 
-def taylor(spectrum: Spectrum, options: TaylorOptions) -> Tensor:
-    """L = (1 - x^(degree+1)) f[lam_i, lam_j], x = smaller/larger of the pair (arXiv 2104.03821).
+def taylor(pairs: Pairs, options: TaylorOptions) -> Tensor:
+    """w = 1 - x^(degree+1), x = smaller/larger of the pair (arXiv 2104.03821).
 
-    Equal to (f(lam_i) - f(lam_j)) D with D = (1/larger) sum_{l=0..degree} x^l in place of 1/(lam_i - lam_j).
+    D = w/(lam_i - lam_j) is (1/larger) sum_{l=0..degree} x^l in place of 1/(lam_i - lam_j).
 
     The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2, L = (1 - 1/16)/3:
 
@@ -35,14 +35,13 @@ def taylor(spectrum: Spectrum, options: TaylorOptions) -> Tensor:
     >>> round(P.grad[0, 1].item(), 4)
     0.1562
     """
-    weight = 1 - spectrum.ratio_power(options.degree + 1)
-    return spectrum.with_limits(weight * spectrum.divided_differences())
+    return pairs.complement_of_power(options.degree + 1)
 
 
 register_method(
     "taylor",
     options=TaylorOptions,
-    kernel=taylor,
+    weight=taylor,
     summary="1/(lam_i - lam_j) as a Taylor polynomial of the ratio of eigenvalues",
     source="Wang et al., TPAMI 2021 (arXiv 2104.03821)",
 )

@@ -9,12 +9,14 @@ from gcp.errors import OptionError
 from gcp.methods.original import original
 from gcp.methods.table import register_method
 from gcp.options import option
+from gcp.spectral.kernels import QuotientKernel
 from gcp.spectral.spectral_options import SpectralOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gcp.spectral.loewner import Spectrum
+    from gcp.spectral.pairs import Pairs
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class TopNOptions(SpectralOptions):
             )
 
 
-def kept(spectrum: Spectrum, options: TopNOptions) -> Tensor:
+def kept(pairs: Pairs, options: TopNOptions) -> Tensor:
     """Mask (..., n) of the eigenvalues kept: the largest ones, and those tied with the last of them.
 
     Cutting through an eigenspace would make the result depend on the basis the decomposition chose for it.
@@ -60,9 +62,23 @@ def kept(spectrum: Spectrum, options: TopNOptions) -> Tensor:
     """
     import torch
 
-    last = min(options.kept(spectrum.channels), spectrum.eigenvalues.shape[-1]) - 1
-    position = torch.arange(spectrum.eigenvalues.shape[-1], device=spectrum.eigenvalues.device)
-    return ((position <= last) | spectrum.tied[..., last]) & (spectrum.eigenvalues != spectrum.null)
+    last = min(options.kept(pairs.channels), pairs.eigenvalues.shape[-1]) - 1
+    position = torch.arange(pairs.eigenvalues.shape[-1], device=pairs.eigenvalues.device)
+    return ((position <= last) | pairs.tied[..., last]) & (pairs.eigenvalues != pairs.null)
+
+
+def quotient(pairs: Pairs, options: TopNOptions) -> Tensor:
+    """D of `original` among kept pairs; 1/lam on a kept vector's cotangent towards what is dropped, on whose own 0.
+
+    >>> import torch
+    >>> from gcp.spectral.pairs import levels
+    >>> quotient(levels(torch.tensor([4.0, 1.0]), 2, 2, signed=False), TopNOptions(n=1))[0, 1]
+    tensor(0.2500)
+    """
+    mask = kept(pairs, options)
+    towards_null = (pairs.rows - pairs.null.unsqueeze(-1)).reciprocal()
+    D = original(pairs, options).where(mask.unsqueeze(-2), towards_null)
+    return D.masked_fill(~mask.unsqueeze(-1), 0)
 
 
 def topn(spectrum: Spectrum, options: TopNOptions) -> Tensor:
@@ -83,7 +99,7 @@ def topn(spectrum: Spectrum, options: TopNOptions) -> Tensor:
     dropped = ~mask
     across = spectrum.function.divided_difference(spectrum.larger, spectrum.null.unsqueeze(-1))
     one_kept = mask.unsqueeze(-1) ^ mask.unsqueeze(-2)
-    matrix = across.where(one_kept, original(spectrum, options))
+    matrix = across.where(one_kept, QuotientKernel(original)(spectrum, options))
     return matrix.masked_fill(dropped.unsqueeze(-1) & dropped.unsqueeze(-2), 0)
 
 
@@ -91,6 +107,7 @@ register_method(
     "topn",
     options=TopNOptions,
     kernel=topn,
+    quotient=quotient,
     keep=kept,
     summary="the largest eigenvalues only, in value and gradient",
     source="Song et al., ICCV 2021 (arXiv 2105.02498)",

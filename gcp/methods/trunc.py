@@ -12,7 +12,7 @@ from gcp.spectral.spectral_options import SpectralOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gcp.spectral.loewner import Spectrum
+    from gcp.spectral.pairs import Pairs
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class TruncOptions(SpectralOptions):
     limit: float = option(1e10, "largest |1/(lam_i - lam_j)|, in units of 1/eigenvalue", above=0)
 
 
-def trunc(spectrum: Spectrum, options: TruncOptions) -> Tensor:
-    """L = (f(lam_i) - f(lam_j)) * clip(1/(lam_i - lam_j), -limit, limit) (arXiv 2105.02498).
+def trunc(pairs: Pairs, options: TruncOptions) -> Tensor:
+    """D = clip(1/(lam_i - lam_j), -limit, limit) (arXiv 2105.02498).
 
-    The limit is absolute, as published: unlike the other kernels this one does not scale with the covariance.
+    The limit is absolute, as published: unlike the other methods this one does not scale with the covariance.
 
     The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2, L = 1 * 0.25:
 
@@ -37,14 +37,13 @@ def trunc(spectrum: Spectrum, options: TruncOptions) -> Tensor:
     >>> round(P.grad[0, 1].item(), 4)
     0.125
     """
-    quotient = (1 / spectrum.gap).clamp(-options.limit, options.limit)
-    return spectrum.with_limits(spectrum.value_gap() * quotient)
+    return pairs.gap.reciprocal().clamp(-options.limit, options.limit)
 
 
 register_method(
     "trunc",
     options=TruncOptions,
-    kernel=trunc,
+    quotient=trunc,
     summary="1/(lam_i - lam_j) clipped to an absolute limit",
     source="Song et al., ICCV 2021 (arXiv 2105.02498)",
 )

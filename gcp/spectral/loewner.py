@@ -12,13 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gcp.rounding import rounding_floor
 from gcp.spectral.maps.base import SpectralMap
+from gcp.spectral.pairs import Pairs, ties
 
 
 @dataclass(frozen=True)
-class Spectrum:
-    """Eigenvalues of a batch of symmetric matrices, as a kernel sees them.
+class Spectrum(Pairs):
+    """Eigenvalues of a batch of symmetric matrices, as a kernel sees them: `Pairs` with a function of them.
 
     Attributes:
         eigenvalues: (..., n), descending (in magnitude, where the map admits negative ones); the last one stands for
@@ -34,19 +34,9 @@ class Spectrum:
     channels: int
 
     @property
-    def rows(self) -> Tensor:
-        """lam_i as (..., n, 1)."""
-        return self.eigenvalues.unsqueeze(-1)
-
-    @property
-    def columns(self) -> Tensor:
-        """lam_j as (..., 1, n)."""
-        return self.eigenvalues.unsqueeze(-2)
-
-    @property
-    def null(self) -> Tensor:
-        """The eigenvalue of the null space, (..., 1)."""
-        return self.eigenvalues[..., -1:]
+    def nonnegative(self) -> bool:
+        """Whether no eigenvalue is negative."""
+        return self.function.nonnegative
 
     @property
     def trace(self) -> Tensor:
@@ -54,39 +44,6 @@ class Spectrum:
         unlisted = self.channels - (self.eigenvalues.shape[-1] - 1)  # null ones that have no entry of their own
         trace = self.eigenvalues[..., :-1].sum(-1, keepdim=True) + unlisted * self.null
         return trace.where(trace > 0, 1)
-
-    @property
-    def larger(self) -> Tensor:
-        """The one of lam_i, lam_j that is larger in magnitude, (..., n, n); of a and -a, the one that stands first."""
-        if self.function.nonnegative:
-            return torch.maximum(self.rows, self.columns)
-        return torch.where(self._row_first, self.rows, self.columns)
-
-    @property
-    def smaller(self) -> Tensor:
-        """The other one of the pair, (..., n, n)."""
-        if self.function.nonnegative:
-            return torch.minimum(self.rows, self.columns)
-        return torch.where(self._row_first, self.columns, self.rows)
-
-    @property
-    def _row_first(self) -> Tensor:
-        n = self.eigenvalues.shape[-1]
-        return torch.ones(n, n, dtype=torch.bool, device=self.eigenvalues.device).triu()
-
-    @property
-    def gap(self) -> Tensor:
-        """lam_i - lam_j, (..., n, n)."""
-        return self.rows - self.columns
-
-    def ratio_power(self, exponent: int) -> Tensor:
-        """x^exponent with x = smaller/larger, (..., n, n); precise for x near 1, NaN where both are 0."""
-        rows, columns = self.rows, self.columns
-        if self.function.nonnegative:
-            return self.gap.abs_().div_(self.larger).neg_().log1p_().mul_(exponent).exp_()
-        apart = (rows.abs() - columns.abs()).abs() / self.larger.abs()
-        power = (exponent * torch.log1p(-apart)).exp()
-        return torch.where((rows < 0) ^ (columns < 0), (-1) ** exponent * power, power)
 
     def value_above_null(self, eigenvalues: Tensor) -> Tensor:
         """f(lam) - f(null), elementwise on ``eigenvalues`` (..., n) or (..., n, n); f(lam) where f(0) is infinite.
@@ -125,16 +82,10 @@ def spectrum(eigenvalues: Tensor, channels: int, positions: int, function: Spect
     padded = torch.nn.functional.pad(eigenvalues, (0, 1))
     resolved = padded if squared else padded.sqrt()  # what the decomposition resolves to its floor
     moved = shifted(eigenvalues, channels, function)
-    tied = _unresolved(resolved, channels, positions)
+    tied = ties(resolved, channels, positions)
     if function.shifts:  # what a large shift rounds away is tied, too
-        tied = tied | _unresolved(moved, channels, positions)
+        tied = tied | ties(moved, channels, positions)
     return Spectrum(moved, tied, function, channels)
-
-
-def _unresolved(descending: Tensor, channels: int, positions: int) -> Tensor:
-    """Pairs (B, n, n) of values (B, n) that are no further apart than rounding."""
-    gap = (descending.unsqueeze(-1) - descending.unsqueeze(-2)).abs_()
-    return gap <= rounding_floor(descending, channels, positions).unsqueeze(-1)
 
 
 def shifted(eigenvalues: Tensor, channels: int, function: SpectralMap) -> Tensor:

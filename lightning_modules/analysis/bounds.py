@@ -13,6 +13,7 @@ from gcp.methods import SpectralOptions
 from gcp.methods.pade import pade
 from gcp.methods.taylor import TaylorOptions
 from gcp.methods.trunc import TruncOptions
+from gcp.spectral.kernels import QuotientKernel
 from gcp.spectral.loewner import Spectrum
 from gcp.spectral.maps import SquareRoot
 from lightning_modules.analysis.part import Part, Table
@@ -75,7 +76,7 @@ def _deviation(channels: int) -> float:
     gap = 2 * EPS * channels
     eigenvalues = torch.tensor([1.0, 1.0 - gap, 0.0], dtype=torch.float64)
     tied = torch.eye(3, dtype=torch.bool)
-    kernel = pade(Spectrum(eigenvalues, tied, SquareRoot(), channels), SpectralOptions())
+    kernel = QuotientKernel(pade)(Spectrum(eigenvalues, tied, SquareRoot(), channels), SpectralOptions())
     return abs(float(kernel[0, 1]) / (1 / (1 + math.sqrt(1 - gap))) - 1)
 
 

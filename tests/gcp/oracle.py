@@ -12,12 +12,12 @@ from torch import Tensor
 from tests.gcp.helpers import symmetric
 
 EXACT = ("original", "pade", "lyapunov", "topn")  # the divided difference itself, at distinct eigenvalues
-KNOWN = (*EXACT, "taylor", "trunc", "pi", "newton", "halley")
+KNOWN = (*EXACT, "taylor", "trunc", "pi", "lorentz", "newton", "halley")
 EPS = torch.finfo(torch.float64).eps
 
 
-def weight(name: str, larger: float, smaller: float) -> float:
-    """L_ij of two distinct eigenvalues, the smaller one possibly 0, at the default options."""
+def weight(name: str, larger: float, smaller: float, largest: float) -> float:
+    """L_ij of two distinct eigenvalues, the smaller one possibly 0, of ``largest`` of all, at the default options."""
     exact = 1 / (larger**0.5 + smaller**0.5)
     x = smaller / larger
     if name == "taylor":
@@ -27,6 +27,8 @@ def weight(name: str, larger: float, smaller: float) -> float:
     if name == "pi":
         sums = [sum(x**exponent for exponent in range(count)) / larger for count in (20, 19)]
         return larger**0.5 * sums[0] - smaller**0.5 * sums[1]
+    if name == "lorentz":
+        return (larger - smaller) ** 2 / ((larger - smaller) ** 2 + (1e-6 * largest) ** 2) * exact
     assert name in EXACT
     return exact
 
@@ -110,7 +112,7 @@ def oracle(name: str, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
                 elif i == j or larger - smaller <= EPS * max(centred.shape) * float(lam[0]):
                     L[i, j] = 0.5 / larger**0.5
                 else:
-                    L[i, j] = weight(name, larger, smaller)
+                    L[i, j] = weight(name, larger, smaller, float(lam[0]))
                 L[j, i] = L[i, j]
         to_covariance = U @ (L * (U.T @ G @ U)) @ U.T
     to_flat = (to_covariance + to_covariance.T) @ centred / positions**0.5

@@ -151,7 +151,7 @@ def test_own_method(kernel: str | Callable[[Spectrum, OwnOptions], Loewner]) -> 
         _, grad = forward_backward(create_pooling(name, 6, kernel="own"), x, gradient)
         assert torch.equal(grad, forward_backward(create_pooling(name, 6, kernel="lyapunov"), x, gradient)[1])
         with pytest.raises(
-            OptionError, match=r"kernel must be one of lyapunov, .* own, got 'owm' \(did you mean 'own'"
+            OptionError, match=r"kernel must be one of lorentz, .* own, got 'owm' \(did you mean 'own'"
         ):
             create_pooling(name, 6, kernel="owm")
 

@@ -99,6 +99,7 @@ def test_order_of_positions_is_no_matter(name: str, x: Tensor, seed: int) -> Non
         ("pi", "iterations", (2, 5, 4000)),
         ("newton", "iterations", (2, 5, 40)),
         ("halley", "iterations", (1, 2, 20)),
+        ("lorentz", "width", (1e-1, 1e-2, 1e-7)),
     ],
 )
 @few

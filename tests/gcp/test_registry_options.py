@@ -162,6 +162,7 @@ def test_names_and_published_defaults() -> None:
         "pi": {"iterations": 19},
         "newton": {"iterations": 10},
         "halley": {"iterations": 4},
+        "lorentz": {"width": 1e-6},
         "trunc": {"limit": 1e10},
         "topn": {"n": None, "fraction": None},
         "original": {},

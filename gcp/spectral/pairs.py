@@ -1,0 +1,139 @@
+"""Pairs of eigenvalues: what a method's weight or quotient is a function of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gcp.rounding import rounding_floor
+
+
+class Pairs:
+    """Eigenvalues and what there is to say of two of them.
+
+    Attributes:
+        eigenvalues: (..., n), descending in magnitude, of a and -a the positive one first; the last one stands for the
+            null space.
+        tied: (..., n, n) bool, pairs of eigenvalues that cannot be told apart; the diagonal is tied.
+        channels: C, the size of the matrices.
+    """
+
+    eigenvalues: Tensor
+    tied: Tensor
+    channels: int
+
+    @property
+    def nonnegative(self) -> bool:
+        """Whether no eigenvalue is negative."""
+        raise NotImplementedError
+
+    @property
+    def rows(self) -> Tensor:
+        """lam_i as (..., n, 1)."""
+        return self.eigenvalues.unsqueeze(-1)
+
+    @property
+    def columns(self) -> Tensor:
+        """lam_j as (..., 1, n)."""
+        return self.eigenvalues.unsqueeze(-2)
+
+    @property
+    def null(self) -> Tensor:
+        """The eigenvalue of the null space, (..., 1)."""
+        return self.eigenvalues[..., -1:]
+
+    @property
+    def largest(self) -> Tensor:
+        """The largest magnitude, (..., 1, 1)."""
+        return self.eigenvalues[..., :1].abs().unsqueeze(-1)
+
+    @property
+    def larger(self) -> Tensor:
+        """The one of lam_i, lam_j that is larger in magnitude, (..., n, n); of a and -a, the one that stands first."""
+        if self.nonnegative:
+            return torch.maximum(self.rows, self.columns)
+        return torch.where(self.row_first, self.rows, self.columns)
+
+    @property
+    def smaller(self) -> Tensor:
+        """The other one of the pair, (..., n, n)."""
+        if self.nonnegative:
+            return torch.minimum(self.rows, self.columns)
+        return torch.where(self.row_first, self.columns, self.rows)
+
+    @property
+    def row_first(self) -> Tensor:
+        """Where lam_i is the larger one, or the same, (n, n)."""
+        n = self.eigenvalues.shape[-1]
+        return torch.ones(n, n, dtype=torch.bool, device=self.eigenvalues.device).triu()
+
+    @property
+    def gap(self) -> Tensor:
+        """lam_i - lam_j, (..., n, n)."""
+        return self.rows - self.columns
+
+    def ratio_power(self, exponent: int) -> Tensor:
+        """x^exponent with x = smaller/larger, (..., n, n); precise for x near 1, NaN where both are 0."""
+        power = self._log_power(exponent).exp_()
+        return power if self.nonnegative else power.mul_(self._sign(exponent))
+
+    def complement_of_power(self, exponent: int) -> Tensor:
+        """1 - x^exponent, (..., n, n); precise for x near 1, where it is small, NaN where both are 0."""
+        logarithm = self._log_power(exponent)
+        if self.nonnegative:
+            return logarithm.expm1_().neg_()
+        sign = self._sign(exponent)
+        return torch.where(sign > 0, -torch.expm1(logarithm), 1 - sign * logarithm.exp())
+
+    def _log_power(self, exponent: int) -> Tensor:
+        """exponent * log|x|."""
+        if self.nonnegative:
+            return self.gap.abs_().div_(self.larger).neg_().log1p_().mul_(exponent)
+        apart = (self.rows.abs() - self.columns.abs()).abs() / self.larger.abs()
+        return torch.log1p(-apart) * exponent
+
+    def _sign(self, exponent: int) -> Tensor:
+        """The sign of x^exponent."""
+        opposite = (self.rows < 0) ^ (self.columns < 0)
+        return 1 - 2.0 * opposite * (exponent % 2)
+
+
+@dataclass(frozen=True)
+class Levels(Pairs):
+    """`Pairs` without a function of them: what eigenvectors and singular vectors are differentiated by.
+
+    Attributes:
+        signed: whether eigenvalues may be negative.
+    """
+
+    eigenvalues: Tensor
+    tied: Tensor
+    channels: int
+    signed: bool
+
+    @property
+    def nonnegative(self) -> bool:
+        """Whether no eigenvalue is negative."""
+        return not self.signed
+
+
+def levels(eigenvalues: Tensor, channels: int, positions: int, signed: bool) -> Levels:
+    """What a method's quotient needs to know; ``eigenvalues`` (..., n) descending in magnitude, 0 is appended.
+
+    >>> levels(torch.tensor([[4.0, 1.0]]), 2, 2, signed=False).gap[0, 0]
+    tensor([0., 3., 4.])
+    """
+    padded = torch.nn.functional.pad(eigenvalues, (0, 1))
+    return Levels(padded, ties(padded, channels, positions), channels, signed)
+
+
+def ties(descending: Tensor, channels: int, positions: int) -> Tensor:
+    """Pairs (..., n, n) of values (..., n) whose gap is rounding of the largest, the first.
+
+    >>> ties(torch.tensor([1.0, 1.0 - 1e-7, 0.5]), 3, 3)[0]
+    tensor([ True,  True, False])
+    """
+    gap = (descending.unsqueeze(-1) - descending.unsqueeze(-2)).abs_()
+    return gap <= rounding_floor(descending, channels, positions).unsqueeze(-1)
