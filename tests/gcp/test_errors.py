@@ -150,9 +150,7 @@ def test_own_method(kernel: str | Callable[[Spectrum, OwnOptions], Loewner]) -> 
     for name in ("logm", "power", "seb"):  # take any kernel of a function, registered whenever
         _, grad = forward_backward(create_pooling(name, 6, kernel="own"), x, gradient)
         assert torch.equal(grad, forward_backward(create_pooling(name, 6, kernel="lyapunov"), x, gradient)[1])
-        with pytest.raises(
-            OptionError, match=r"kernel must be one of lorentz, .* own, got 'owm' \(did you mean 'own'"
-        ):
+        with pytest.raises(OptionError, match=r"kernel must be one of lorentz, .* own, got 'owm' \(did you mean 'own'"):
             create_pooling(name, 6, kernel="owm")
 
 
