@@ -12,6 +12,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
+from gcp.backbones.runs import RUN_FILES, checkpoint_of
 from gcp.errors import CheckpointError, WeightsError
 from gcp.registry import nearest
 from gcp.tensor_files import read_tensors
@@ -22,9 +23,7 @@ HEADS = ("fc.", "classifier.", "AuxLogits.")
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 
-# Where a run keeps its checkpoints, the one to prefer first, and how the backbone's keys begin there.
-RUN_FILES = ("checkpoints/best.ckpt", "checkpoints/last.ckpt")
-RUN_PREFIX = "model.features."
+RUN_PREFIX = "model.features."  # how the backbone's keys begin in checkpoints of runs
 
 
 def features_of_run(weights: str) -> dict[str, Tensor] | None:
@@ -32,12 +31,12 @@ def features_of_run(weights: str) -> dict[str, Tensor] | None:
 
     Raises WeightsError for a folder that is no run directory, or a checkpoint that cannot be read.
     """
-    path = Path(weights)
-    if path.is_dir():
-        path = next((path / file for file in RUN_FILES if (path / file).exists()), path)
-        if path.is_dir():
-            raise WeightsError(f"the folder {path} is no run directory: it has no {RUN_FILES[0]}; give a run or a file")
-    elif path.suffix != ".ckpt":
+    path = checkpoint_of(weights)
+    if path is None:
+        if Path(weights).is_dir():
+            raise WeightsError(
+                f"the folder {weights} is no run directory: it has no {RUN_FILES[0]}; give a run or a file"
+            )
         return None
     state = {key: value for key, value in read_weights(path).items() if key.startswith(RUN_PREFIX)}
     return {key.removeprefix(RUN_PREFIX): value for key, value in state.items()} or None

@@ -14,6 +14,7 @@ from datamodules.reading import dead_processes_named
 from lightning_modules.run.directory import refuse_taken
 from lightning_modules.run.find_checkpoint import queued_again, requeued
 from lightning_modules.run.job import job
+from lightning_modules.run.normalisation import with_normalisation_of_run
 from lightning_modules.run.ranks import is_main_process
 from lightning_modules.run.spec import Run
 from lightning_modules.run.summary import ASKED, CONFIG
@@ -66,6 +67,7 @@ def carry_out(command: Command, checked: Callable[[], dict[str, Any]]) -> None:
 
             run = restore(run, command.options_set(), command.directory_given)
             summary.update(**run.known)
+        run = dataclasses.replace(run, config=with_normalisation_of_run(run.config))
         if command.sweep is not None:
             run = dataclasses.replace(run, sweep=command.sweep)
         elif is_main_process() and not queued_again():

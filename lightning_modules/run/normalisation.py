@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gcp.backbones.packages import PACKAGE, packaged
-from gcp.errors import OptionError
+from gcp.backbones.runs import checkpoint_of
+from gcp.errors import CheckpointError, OptionError
+from lightning_modules.run.checkpoint_names import CONFIG_KEY
 
 
 def with_normalisation(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,3 +28,22 @@ def with_normalisation(config: Mapping[str, Any]) -> dict[str, Any]:
         return dict(config)
     known = packaged(backbone["model"])
     return {**config, "data": {**data, "mean": list(known.mean), "std": list(known.std)}}
+
+
+def with_normalisation_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``config`` with ``data.mean`` and ``data.std`` of the run its backbone's weights come from, unless they are set.
+
+    Reads that run's checkpoint, if ``backbone.weights`` names one. Whether it fits is seen when the weights are loaded.
+    """
+    weights, data = config["backbone"].get("weights"), config["data"]
+    file = checkpoint_of(weights) if isinstance(weights, str) else None
+    if file is None or "mean" not in data or data["mean"] is not None:
+        return dict(config)
+    from lightning_modules.run.read_checkpoint import is_ours, readable  # torch
+
+    try:
+        _, contents = readable(file, say=False)
+    except CheckpointError:
+        return dict(config)  # whoever loads the weights says more
+    stored = contents[CONFIG_KEY]["data"] if is_ours(contents) else {}
+    return {**config, "data": {**data, **{name: stored.get(name) for name in ("mean", "std")}}}

@@ -73,7 +73,7 @@ def test_what_single_recipes_have_of_their_own():
     assert two["second_stage"] == {"epochs": 100, "batch_size": 10, "lr": None, "classifier_factor": 1.0, "frozen": 0}
 
 
-@pytest.mark.parametrize("name", SOLAR)
+@pytest.mark.parametrize("name", ["hybrid", *(pytest.param(name, marks=pytest.mark.slow) for name in SOLAR[:-1])])
 def test_fine_tuning_differs_in_the_method_alone(name):
     config, usual = (check(composed(f"recipe=solar_lite0_{each}")) for each in (name, "pade"))
     method = "isqrt" if name == "hybrid" else name
