@@ -9,17 +9,20 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
-from gcp.errors import NonFiniteError, few
+from gcp.errors import NonFiniteError, OptionError, few
 from gcp.model import create_model
 from gcp.options import make_options
 from gcp.registry import Registry, resolve
 from gcp.spectral.lapack import FAILURES
 from lightning_modules import metric_names as names
 from lightning_modules.epochs import shown
+from lightning_modules.loggers.media import log_numbers
 from lightning_modules.metrics import BalancedAccuracy, accuracies
 from lightning_modules.optimisation.class_weights import WeightedCrossEntropy
+from lightning_modules.optimisation.conditioning import Conditioning
 from lightning_modules.optimisation.mixing import Mixing
 from lightning_modules.optimisation.schedules import schedule
 from lightning_modules.settings.entry import Entry
@@ -42,13 +45,14 @@ class Classifier(pl.LightningModule):
         num_classes: number of classes, at least 2.
         optimizer: ``name`` and options, see `lightning_modules.settings`.
         schedule: ``name`` and options.
-        training: options of the loss and of mixed images, see `TrainingOptions`.
+        training: options of the loss, of mixed images and of the layer before the covariance, see `TrainingOptions`.
         seed: seed of how images are mixed.
         class_weights: weight of each class in the training loss; None: all the same.
         balanced_metrics: whether balanced accuracy and macro F1 are logged beside accuracy.
 
     Attributes:
         results: names of the metrics of a stage, without the stage.
+        conditioning: what is done to the layer before the covariance.
         test_stage: section the metrics of testing are logged under: "test", or "test_final" for the last epoch's
             weights where others are the best.
 
@@ -80,6 +84,7 @@ class Classifier(pl.LightningModule):
             **method_options,
         )
         options = make_options(TrainingOptions, training or {}, "section 'training'")
+        self.conditioning = Conditioning(self.model, options)
         self.loss = nn.CrossEntropyLoss()
         self.training_loss: nn.Module = (
             nn.CrossEntropyLoss(label_smoothing=options.label_smoothing)
@@ -151,12 +156,39 @@ class Classifier(pl.LightningModule):
         """Optimizer and schedule, both by name."""
         build, options = _named(OPTIMIZERS, self.hparams["optimizer"])
         optimizer = build(self.model, options)
+        self.conditioning.own_groups(self.model, optimizer)
         factor, options = _named(SCHEDULES, self.hparams["schedule"])
         epochs = None if self._trainer is None else self.trainer.max_epochs
         return {
             "optimizer": optimizer,
             "lr_scheduler": schedule(optimizer, factor, options, epochs, self._steps_per_epoch),
         }
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip, and condition the gradients after that: they are whole, unscaled, and the last word before the step."""
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        if not self.conditioning.names:
+            return
+        if self.trainer.scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            raise OptionError(
+                "optimizer.arguments.fused: a fused optimizer unscales gradients in its own step, after they would be "
+                "conditioned; leave it out, or use trainer.precision=bf16-mixed"
+            )
+        rate = self.conditioning.before_step(self.model, optimizer)
+        if rate is not None and self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # Lightning sets it
+            log_numbers(self.trainer.loggers, {names.OPTIMAL_RATE: rate}, self.global_step)
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        """As Lightning's; the learning rate of the layer before the covariance is the schedule's again afterwards."""
+        try:
+            super().optimizer_step(*arguments, **named)
+        finally:
+            self.conditioning.after_step()
 
     def _steps_per_epoch(self) -> int:
         return int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1)

@@ -60,11 +60,12 @@ GRAD_INTO_LAYER = "grad/into_layer"
 GRAD_OUT_OF_LAYER = "grad/out_of_layer"
 GRAD_ERROR = "grad/error_vs_exact"
 SMOOTHNESS = "grad/beta_smoothness"
+OPTIMAL_RATE = "grad/optimal_rate"  # the learning rate of the layer before the covariance
 
 EPOCH_SECONDS = "time/epoch_seconds"
 IMAGES_PER_SECOND = "time/images_per_second"
 
 SPECTRUM = (CONDITION, EFFECTIVE_RANK, NULL, TIED, NEAR_TIED, SMALLEST_GAP, LARGEST_K)
-GRADIENT = (GRAD_INTO_LAYER, GRAD_OUT_OF_LAYER, GRAD_ERROR, SMOOTHNESS)
+GRADIENT = (GRAD_INTO_LAYER, GRAD_OUT_OF_LAYER, GRAD_ERROR, SMOOTHNESS, OPTIMAL_RATE)
 FEATURES_SECONDS = "time/features_seconds"  # in summary.json: of training.features_once
 TIME = (EPOCH_SECONDS, IMAGES_PER_SECOND)

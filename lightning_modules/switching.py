@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from gcp.conditioning.orthogonal_weights import trained_weight
 from gcp.errors import OptionError
 from gcp.model import PoolingNetwork
 from gcp.pooling.factory import ReducedPooling, create_pooling
@@ -27,11 +28,9 @@ def pooling_of(model: PoolingNetwork) -> nn.Module:
 
 
 def weights_before(model: PoolingNetwork) -> nn.Parameter:
-    """Those of the last convolution before the pooling: of the channel reduction, if there is one."""
+    """Those of the last convolution before the pooling, of the channel reduction if there is one; what is trained."""
     found = [m for part in (model.features, model.representation) for m in part.modules() if isinstance(m, nn.Conv2d)]
-    weights = found[-1].weight
-    assert isinstance(weights, nn.Parameter)
-    return weights
+    return found[-1].get_parameter(trained_weight(found[-1]))
 
 
 def new_pooling(model: PoolingNetwork, method: Mapping[str, Any]) -> nn.Module:

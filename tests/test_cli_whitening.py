@@ -13,6 +13,7 @@ from tests.small import SMALL
 WHITENED = (*SMALL, "backbone.whitening=first")
 
 
+@pytest.mark.slow
 def test_it_is_trained_recorded_and_exported(cli, tmp_path, summary_of):
     outcome = cli(*WHITENED, "callbacks.swa.from_epoch=1", "hydra.run.dir=run")
     assert outcome.code == 0, outcome.err

@@ -30,6 +30,11 @@ RUNS = {
         f"{EVERY}=1",
     ],
     "hybrid": ["method=taylor", "switch.to=pade", "switch.at=condition", "switch.condition=1e9", f"{EVERY}=3"],
+    "conditioned": [
+        *(f"training.{name}=true" for name in ("orthogonal_gradient", "optimal_lr", "orthogonal_weights")),
+        *("backbone.whitening=first", "method=taylor", "method.reduced_channels=4", "callbacks.swa.from_epoch=2"),
+        *("switch.to=pade", "switch.at=epoch", "switch.epoch=1", "trainer.accumulate_grad_batches=2", f"{EVERY}=1"),
+    ],
     "first of two stages": ["second_stage.epochs=2", "second_stage.batch_size=8", "backbone.frozen=2"],
     "second of two stages": ["second_stage.epochs=3", "trainer.max_epochs=1", "backbone.frozen=2", f"{EVERY}=3"],
     "ddp_cpu": ["trainer=ddp_cpu", "data.batch_size=8", f"{EVERY}=3"],

@@ -81,7 +81,10 @@ def name_left_out(failures: dict[str, str]) -> None:
 
 
 def build_classifier(run: Run, data: ImageDataModule) -> Classifier:
-    """The network for this dataset. Raises ShapeError if the images are too small for it."""
+    """The network for this dataset, to be trained.
+
+    Raises ShapeError if the images are too small for it, OptionError if its layers are conditioned and sharded.
+    """
     options = make_options(TrainingOptions, run.config.get("training", {}), "section 'training'")
     counts = data.class_counts
     module = _classifier(
@@ -90,6 +93,12 @@ def build_classifier(run: Run, data: ImageDataModule) -> Classifier:
         class_weights=resolved_weights(options.class_weights, counts),
         balanced_metrics=_balanced(options.balanced_metrics, run.config["callbacks"].get("monitor"), counts),
     )
+    strategy = str(run.config["trainer"]["strategy"])
+    if module.conditioning.names and strategy.startswith(("fsdp", "deepspeed")):
+        wanted = module.conditioning.options.conditioning[0]
+        raise OptionError(
+            f"training.{wanted} needs whole weights on each device; trainer.strategy={strategy} shares them out"
+        )
     feature_map_size(module.model.features, data.image_size)
     return module
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from gcp.conditioning.orthogonal_weights import bake_orthogonal
 from gcp.errors import ExportError
 from gcp.fixed_whitening import fix_whitening
 from gcp.methods import METHODS
@@ -41,6 +42,7 @@ def run(run: Run, summary: Summary) -> None:
     checkpoint = read(Path(run.config["ckpt_path"]))
     module = trained_classifier(run, checkpoint)
     fix_whitening(module.model)
+    bake_orthogonal(module.model)
     preprocessing = stored_preprocessing(checkpoint)
     summary.update(**count_parameters(module), ckpt_path=run.config["ckpt_path"])
     summary.begin()

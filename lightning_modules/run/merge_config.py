@@ -10,7 +10,8 @@ from gcp.backbones.registry import BACKBONES
 from gcp.errors import CheckpointError
 
 # Sections an override may not contradict: the network, and when training goes on also what the optimizer's state holds.
-NETWORK = ("method", "backbone", "data.name")
+ORTHOGONAL = "training.orthogonal_weights"  # of the network: other parameters stand behind its weights
+NETWORK = ("method", "backbone", "data.name", ORTHOGONAL)
 TRAINING = ("optimizer", "schedule", "training", "seed")
 AVERAGED = "callbacks.swa"  # likewise, for a run that has it: the weights of its checkpoints may be averaged ones
 # Sections that are the new run's own.
@@ -103,6 +104,9 @@ def with_network(config: Mapping[str, Any], stored: Mapping[str, Any], explicit:
         config: the configuration composed for this run.
         stored: the one in the checkpoint.
         explicit: dotted names the user set.
+
+    Raises:
+        CheckpointError: the user asks for other weights than it has, orthogonal or not.
     """
     merged = copy.deepcopy(dict(config))
     for section in ("method", "backbone"):
@@ -113,6 +117,10 @@ def with_network(config: Mapping[str, Any], stored: Mapping[str, Any], explicit:
     taken = stored.get("data", {})
     if "mean" in merged["data"] and merged["data"]["mean"] is None:  # the network goes on seeing what it has seen
         merged["data"] = {**merged["data"], **{name: taken.get(name) for name in ("mean", "std")}}
+    orthogonal = bool(value_at(stored, ORTHOGONAL))
+    if ORTHOGONAL in explicit and value_at(config, ORTHOGONAL) != orthogonal:
+        raise CheckpointError(f"the checkpoint's network has {ORTHOGONAL}={orthogonal}; leave that out")
+    merged["training"] = {**config.get("training", {}), "orthogonal_weights": orthogonal}
     return without_pretrained(merged)
 
 

@@ -58,9 +58,12 @@ class TrainerOptions(Options):
                 raise OptionError(f"{name} must be a whole number of batches, or a fraction up to 1.0, got {value}")
 
 
+CONDITIONING = ("orthogonal_gradient", "optimal_lr", "orthogonal_weights")
+
+
 @dataclass(frozen=True)
 class TrainingOptions(Options):
-    """The loss of training, mixed images and averaged weights."""
+    """The loss of training, mixed images, averaged weights, and conditioning of the layer before the covariance."""
 
     label_smoothing: float = option(0.0, "share of the target spread over all classes, in training", minimum=0)
     mixup: float = option(0.0, "mix pairs of images, alpha of the Beta distribution; 0: not", minimum=0)
@@ -85,6 +88,19 @@ class TrainingOptions(Options):
         "decay per optimizer step of the averaged weights that are validated, tested and kept; null: no averaging",
         above=0,
     )
+    orthogonal_gradient: bool = option(
+        False, "steps of the layer before the covariance go along the orthogonal matrix nearest to its gradient"
+    )
+    optimal_lr: bool = option(
+        False,
+        "its learning rate is the one that leaves it nearest to orthogonal, where below the schedule's",
+    )
+    orthogonal_weights: bool = option(False, "its weights are kept orthogonal")
+
+    @property
+    def conditioning(self) -> list[str]:
+        """Those of the options on the layer before the covariance that are set."""
+        return [name for name in CONDITIONING if getattr(self, name)]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,10 +13,13 @@ from gcp.backbones.registry import BACKBONES, BackboneOptions
 from gcp.errors import OptionError, WeightsError
 
 OURS = [name for name in gcp.list_backbones() if issubclass(BACKBONES.get(name).options, BackboneOptions)]
+FAMILIES = ("tiny", "alexnet", "vgg11", "vgg11_bn", "resnet18", "densenet121", "inception_v3", "timm")
 WITHOUT = {f"vgg{depth}" for depth in (11, 13, 16, 19)} | {"timm"}  # timm's default model has layer norms
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FAMILIES else pytest.mark.slow) for name in OURS]
+)
 def test_the_norm_behind_the_first_convolution_whitens(name):
     with torch.device("meta"):
         if name in WITHOUT:

@@ -39,12 +39,16 @@ class Copying(AtomicCheckpointIO):
             shutil.copy(path, self.folder / f"{next(self.numbers):02d}.ckpt")
 
 
-def train(directory, start=None, steps_done=0, rows_done=None, warmup=0, **options):
+CONDITIONED = {"orthogonal_gradient": True, "optimal_lr": True, "orthogonal_weights": True}
+
+
+def train(directory, start=None, steps_done=0, rows_done=None, warmup=0, training=None, **options):
     """Twelve batches in three epochs, with dropout, a checkpoint after every step; gives what must be the same."""
     pl.seed_everything(0, verbose=False)
     schedule = {"name": "cosine", "warmup_steps": warmup}
-    network = {"name": "tiny", "width": 8}, {"name": "pade", "reduced_channels": 4}
-    module = Classifier(*network, 10, optimizer={"name": "sgd", "lr": 0.1}, schedule=schedule)
+    whitening = {"whitening": "first"} if training else {}
+    network = {"name": "tiny", "width": 8, **whitening}, {"name": "pade", "reduced_channels": 4}
+    module = Classifier(*network, 10, optimizer={"name": "sgd", "lr": 0.1}, schedule=schedule, training=training)
     module.model.classifier = nn.Sequential(nn.Dropout(0.5), module.model.classifier)
     data = create_datamodule("digits", image_size=16, batch_size=32)
     settings = CallbackOptions(checkpoint_every_n_steps=1)
@@ -79,6 +83,7 @@ def train(directory, start=None, steps_done=0, rows_done=None, warmup=0, **optio
         pytest.param({"limit_val_batches": 0, "max_epochs": 2}, id="never", marks=pytest.mark.slow),
         pytest.param({"max_steps": 10}, id="so many steps", marks=pytest.mark.slow),
         pytest.param({"accumulate_grad_batches": 3}, id="accumulated"),
+        pytest.param({"training": CONDITIONED, "gradient_clip_val": 1.0, "max_epochs": 2}, id="conditioned"),
     ],
 )
 @pytest.mark.filterwarnings("ignore")

@@ -1,0 +1,1 @@
+"""Remedies for ill-conditioned covariances (Song et al., ECCV 2022, arXiv 2207.02119), for the layer before one."""
