@@ -240,38 +240,43 @@ def test_going_on_at_another_rate_and_schedule(cli, tmp_path):
 LIBRARIES = ("rich", "wandb", "torchmetrics", "yaml", "hydra", "numpy", "filelock", "matplotlib", "my_other")
 
 
-def test_a_file_called_like_a_library_is_never_run(tmp_path):
-    """Neither without plugins nor with them: the working directory is the last place where modules are looked for."""
+def start_beside_files_called_like_libraries(tmp_path):
+    """Calls the installed command in a folder with such files, which say in the file "ran" when they are run."""
     for name in LIBRARIES:
         (tmp_path / f"{name}.py").write_text(
             f"open({str(tmp_path / 'ran')!r}, 'a').write('{name} ')\nimport nothing_of\n"
         )
     (tmp_path / "my_plugin.py").write_text(PLUGIN)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    script = "from run import main; main()"  # as the installed command does, without the script's own folder
     (tmp_path / "start").mkdir()
-    (tmp_path / "start/gcp-run.py").write_text(script)
-    command = [sys.executable, str(tmp_path / "start/gcp-run.py")]
-    refused = subprocess.run(
-        [*command, "mode=report", "path=nothing", "hydra.run.dir=out"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (refused.returncode, (tmp_path / "ran").exists()) == (1, False)
+    (tmp_path / "start/gcp-run.py").write_text("from run import main; main()")  # without the script's own folder
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def start(*arguments):
+        command = [sys.executable, str(tmp_path / "start/gcp-run.py"), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert not (tmp_path / "ran").exists()
+        return done
+
+    return start
+
+
+def test_a_file_called_like_a_library_is_never_run(tmp_path):
+    """Neither without plugins nor with them: the working directory is the last place where modules are looked for."""
+    start = start_beside_files_called_like_libraries(tmp_path)
+    refused = start("mode=report", "path=nothing", "hydra.run.dir=out")
+    assert refused.returncode == 1
     assert "there is no folder nothing" in refused.stderr
-    small = [*SMALL, "trainer.limit_train_batches=1", "hydra.run.dir=out"]
-    done = subprocess.run(
-        [*command, "plugins=[my_plugin]", "method=half", *small],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert not (tmp_path / "ran").exists()
-    hidden = subprocess.run(
-        [*command, "plugins=[yaml]", *small],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    hidden = start("plugins=[yaml]", *SMALL)
     assert hidden.returncode == 1
     assert "plugin 'yaml' is the installed module" in hidden.stderr
-    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+def test_nor_by_what_a_training_imports(tmp_path):
+    start = start_beside_files_called_like_libraries(tmp_path)
+    small = [*SMALL, "trainer.limit_train_batches=1", "hydra.run.dir=out"]
+    done = start("plugins=[my_plugin]", "method=half", *small)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_plugins_the_working_directory_is_no_place_of_modules(cli, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from gcp.model import create_model
 from lightning_modules.classifier import Classifier
 from lightning_modules.exporting import onnx, program
 from lightning_modules.modes.export import largest_difference
+from tests.slow import slow_unless
 from tests.small import SMALL
 
 
@@ -62,7 +64,7 @@ def test_both_formats(cli, tmp_path, summary_of):
 PRODUCTS = ("isqrt", "mpa", "mtp", "bilinear", "compact_bilinear", "average")  # methods without a decomposition
 
 
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", slow_unless(["pade", "power", "isqrt", "compact_bilinear"], list_methods()))
 def test_every_method_becomes_a_program(tmp_path, method):
     model = create_model("tiny", method, 3, backbone_options={"width": 8}).eval()
     images = torch.randn(3, 3, 32, 32)
@@ -72,8 +74,7 @@ def test_every_method_becomes_a_program(tmp_path, method):
 
 @pytest.mark.parametrize(
     ("method", "reduced_channels"),  # None: more channels than positions; 4: fewer, another path for isqrt alone
-    [(method, None) for method in PRODUCTS]
-    + [pytest.param(method, 4, marks=[] if method == "isqrt" else pytest.mark.slow) for method in PRODUCTS],
+    slow_unless([("isqrt", None), ("isqrt", 4), ("compact_bilinear", None)], product(PRODUCTS, [None, 4])),
 )
 def test_methods_of_matrix_products_become_onnx(tmp_path, method, reduced_channels):
     """Run by onnxruntime; float32 in another order of operations, also for a sample that is 0."""
@@ -115,7 +116,7 @@ def test_the_check_notices_a_wrong_file(tmp_path):
         largest_difference(lambda batch: model(batch) * torch.nan, model, images, tmp_path / "model.pt2")
 
 
-@pytest.mark.parametrize("absent", ["onnx", "onnxscript"])
+@pytest.mark.parametrize("absent", slow_unless(["onnx"], ["onnx", "onnxscript"]))
 def test_without_the_extra_its_name_is_said(cli, tmp_path, monkeypatch, absent):
     assert cli("method=average", *SMALL, "hydra.run.dir=run").code == 0
     present = onnx.find_spec

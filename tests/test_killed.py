@@ -53,8 +53,9 @@ def same(tmp_path, one, other):
 
 
 # At the end of the second epoch; and in the third one, 1 to 3 batches after its last checkpoint (every 2 steps).
-@pytest.mark.parametrize("at", [2 * EPOCH + 40, pytest.param(2 * EPOCH + 90, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("steps", [pytest.param(None, marks=pytest.mark.slow), 2])
+@pytest.mark.slow  # a kill among the cells of test_kill_and_resume.py is not
+@pytest.mark.parametrize("at", [2 * EPOCH + 40, 2 * EPOCH + 90])
+@pytest.mark.parametrize("steps", [None, 2])
 def test_a_killed_run_goes_on_exactly(run, tmp_path, summary_of, at, steps):
     every = [] if steps is None else [f"callbacks.checkpoint_every_n_steps={steps}"]
     run(*RUN, *every, "hydra.run.dir=whole")

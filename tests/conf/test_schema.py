@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from itertools import zip_longest
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -44,17 +45,24 @@ def test_a_file_says_what_its_options_may_be():
     assert "# degree of the Taylor polynomial of 1/(1 - x); at least 1\ndegree: 100\n" in text
 
 
-@pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in GROUPS[group][1].names()])
-def test_every_name_composes_to_the_defaults_of_its_options(group, name):
-    section, registry = GROUPS[group]
-    values = check(composed(f"{group}={name}"))[section]
-    assert values.pop("name") == name
-    entry = registry.get(name)
-    if group == "method":
-        assert values.pop("reduced_channels") == entry.reduced_channels
-    if group == "backbone":
-        assert values.pop("hidden") is None  # the backbone's own default
-    assert values == {field: getattr(entry.options(), field) for field in option_names(entry.options)}
+# Each name of each group once, those of different groups together.
+NAMES = list(zip_longest(*(GROUPS[group][1].names() for group in GROUPS)))
+
+
+@pytest.mark.parametrize("names", NAMES, ids=lambda names: "-".join(filter(None, names)))
+def test_every_name_composes_to_the_defaults_of_its_options(names):
+    chosen = {group: name for group, name in zip(GROUPS, names, strict=True) if name is not None}
+    config = check(composed(*(f"{group}={name}" for group, name in chosen.items())))
+    for group, name in chosen.items():
+        section, registry = GROUPS[group]
+        values = config[section]
+        assert values.pop("name") == name
+        entry = registry.get(name)
+        if group == "method":
+            assert values.pop("reduced_channels") == entry.reduced_channels
+        if group == "backbone":
+            assert values.pop("hidden") is None  # the backbone's own default
+        assert values == {field: getattr(entry.options(), field) for field in option_names(entry.options)}
 
 
 def test_a_wrong_type_and_an_unknown_key_are_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 import torch
@@ -13,11 +14,9 @@ from gcp.errors import DerivativeError
 from gcp.methods import list_methods
 from gcp.pooling.factory import create_pooling
 from tests.gcp.helpers import SPECTRAL, forward_backward, grad_out, noise, pooling, relative_error
+from tests.slow import slow_unless
 
 SHAPES = [(2, 4, 3, 3), (2, 6, 2, 2)]  # full rank, and rank N - 1 < C
-
-# Of layers that are compiled one after the other these three stand for all; the rest is slow.
-SLOW_BUT: dict[str, tuple[()]] = {"pade": (), "isqrt": (), "compact_bilinear": ()}
 
 
 @pytest.fixture
@@ -98,16 +97,18 @@ def compiled(layer: nn.Module, backend: str, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.usefixtures("fresh_dynamo")
-@pytest.mark.parametrize("precision", ["mixed", "float32"])
-@pytest.mark.parametrize("name", SPECTRAL)
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    slow_unless([("pade", "mixed"), ("lyapunov", "float32")], product(SPECTRAL, ["mixed", "float32"])),
+)
 def test_compile_without_graph_breaks(name: str, precision: str) -> None:
     compiled(create_pooling(name, 6, precision=precision), "aot_eager", (2, 6, 2, 2))
 
 
 @pytest.mark.usefixtures("fresh_dynamo")
-@pytest.mark.parametrize("dynamic", [None, True])
 @pytest.mark.parametrize(
-    "name", [pytest.param(each, marks=SLOW_BUT.get(each, pytest.mark.slow)) for each in list_methods()]
+    ("name", "dynamic"),
+    slow_unless([("pade", True), ("isqrt", None), ("compact_bilinear", None)], product(list_methods(), [None, True])),
 )
 def test_compile_for_maps_of_changing_size(name: str, dynamic: bool | None) -> None:
     layer = create_pooling(name, 6).eval()
@@ -125,8 +126,9 @@ def test_compile_by_inductor(name: str) -> None:
 
 
 @pytest.mark.usefixtures("fresh_dynamo")
-@pytest.mark.parametrize("strict", [True, False])
-@pytest.mark.parametrize("name", SPECTRAL)
+@pytest.mark.parametrize(
+    ("name", "strict"), slow_unless([("pade", True), ("lyapunov", False)], product(SPECTRAL, [True, False]))
+)
 def test_export(name: str, strict: bool) -> None:
     layer, x = create_pooling(name, 6), noise(2, 6, 2, 2).float()
     program = torch.export.export(layer, (x,), strict=strict)

@@ -76,8 +76,12 @@ def right_or_refused(loss: Loss, x: Tensor, reference: Loss, tolerance: float = 
     return outcomes
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("variant", variants(), ids=label)
+CASES = [pytest.param(variant, shape, id=f"{label(variant)}-{shape}",
+                      marks=pytest.mark.slow if variant[1] and shape == SHAPES[0] else [])
+         for variant in variants() for shape in SHAPES]  # fmt: skip
+
+
+@pytest.mark.parametrize(("variant", "shape"), CASES)
 def test_layers(variant: Variant, shape: tuple[int, ...]) -> None:
     """float32 decomposes to 1e-7, which the small eigenvalues of these maps amplify to 1e-4."""
     pool = layer(variant, shape[1], precision="float64", dimension=16).double()
@@ -94,7 +98,15 @@ def test_layers(variant: Variant, shape: tuple[int, ...]) -> None:
         right_or_refused(loss(pool, power), x, loss(exact, power), tolerance)
 
 
-@pytest.mark.parametrize("variant", [v for v in variants() if "precision" not in v[1]], ids=label)
+@pytest.mark.parametrize(
+    "variant",
+    [
+        pytest.param(variant, marks=pytest.mark.slow if variant[1] else [])
+        for variant in variants()
+        if "precision" not in variant[1]
+    ],
+    ids=label,
+)
 def test_gradgradcheck_of_layers(variant: Variant) -> None:
     pool = layer(variant, 3, precision="float64", dimension=16).double()
     with contextlib.suppress(DerivativeError):

@@ -91,7 +91,9 @@ CALLS: dict[str, list[Callable[[], object]]] = {
         *tensors(gcp.matrix_root),
         *arguments(gcp.matrix_root, {"matrix": torch.eye(4)}, method=NO_NAME, degree=["5", 2.5]),
     ],
-    "create_backbone": arguments(gcp.create_backbone, {"name": "tiny"}, name=NO_NAME, width=["64", 64.0], frozen=["1"]),
+    "create_backbone": arguments(
+        gcp.create_backbone, {"name": "tiny"}, name=NO_NAME, width=["64", 64.0], frozen=[1.5, ["1"]]
+    ),
     "create_model": [
         *arguments(
             gcp.create_model,
