@@ -26,7 +26,7 @@ PATHS = ("hydra.run.dir", "hydra.sweep.dir")  # Hydra's options that people set,
 def readable(arguments: list[str]) -> list[str]:
     """``arguments`` in the form Hydra reads.
 
-    Raises OptionError for flags that are none, for deletions, for empty values and for sections in the place of groups.
+    Raises OptionError for unknown flags, for deletions, for empty values and for sections in the place of groups.
     """
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]  # its own prints twenty lines of usage

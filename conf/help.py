@@ -39,7 +39,7 @@ Hydra's own options: --cfg job shows the configuration, --config-dir adds a fold
 def show(topics: list[str]) -> None:
     """Print the help, or that of groups, names and options.
 
-    Raises UnknownNameError for a topic that is none.
+    Raises UnknownNameError for an unknown topic.
     """
     console = Console(soft_wrap=False)
     for topic in topics:

@@ -76,7 +76,7 @@ def unknown_name(group: str, name: str, names: Iterable[str]) -> str:
 
 
 def unknown_option(full_key: str, known: Iterable[str] = ()) -> str:
-    """The sentence for an option that is none.
+    """The sentence for an option that does not exist.
 
     Args:
         full_key: its dotted name as it was given.

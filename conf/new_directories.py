@@ -17,11 +17,11 @@ class NewDirectories(Callback):
     """Notes which directories are not there yet; Hydra calls it before it makes them."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Of a run."""
+        """Note those of a run."""
         _note(config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Of a sweep."""
+        """Note those of a sweep."""
         _note(config.hydra.sweep.dir)
 
 

@@ -19,7 +19,7 @@ from lightning_modules.settings.sections import ADDED, GROUPS, SECTIONS, RunOpti
 HERE = Path(__file__).parent
 # Options that take another's value unless set, by group and name.
 INTERPOLATED = {("dataset", "seed"): "${seed}"}
-# Groups whose files lie over the others, and what they are for.
+# Groups whose files set options of several sections, on top of the others, and what they are for.
 OVERLAYS = {
     "recipe": "whole experiments",
     "sweep": "several runs",

@@ -169,7 +169,7 @@ def _in_tar(stream: IO[bytes], room: _Room, complete: bool) -> Iterator[_Member]
 
 
 class _Watched:
-    """What is read, counted, with its last bytes kept."""
+    """A stream that counts what is read, and keeps the last bytes."""
 
     def __init__(self, stream: IO[bytes], room: _Room) -> None:
         self.stream = stream
@@ -194,7 +194,7 @@ class _Room:
         self.written = self.passed = 0
 
     def take(self, size: int) -> None:
-        """So much more goes to the disk."""
+        """Count bytes that go to the disk."""
         self.written += size
         if self.written > self.free:
             raise DataError(
@@ -204,7 +204,7 @@ class _Room:
         self._check(self.written)
 
     def pass_by(self, size: int) -> None:
-        """So much more has come out of the compression, file or not."""
+        """Count bytes that were decompressed, whether a file's or not."""
         self.passed += size
         self._check(self.passed)
 

@@ -127,7 +127,7 @@ def described_copies(copies: list[tuple[Copied, Copied]]) -> str:
 
 
 def _alike(files: list[Copied], of: Callable[[str], object]) -> list[list[Copied]]:
-    """Those of ``files`` that are not alone with what is asked ``of`` them."""
+    """Groups of ``files`` for which the function ``of`` gives the same."""
     groups: dict[object, list[Copied]] = {}
     for file in files:
         groups.setdefault(of(file[0]), []).append(file)

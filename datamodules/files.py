@@ -80,7 +80,7 @@ class FileDataModule(ImageDataModule):
 
     @property
     def image_size(self) -> int:
-        """That of the options, or else of the transform."""
+        """The option's, or else the transform's own."""
         return self.options.image_size or TRANSFORMS.get(self.options.transform).image_size
 
     @property
@@ -92,12 +92,12 @@ class FileDataModule(ImageDataModule):
 
     @property
     def varies(self) -> bool:
-        """As the transform says."""
+        """Whether the transform is random."""
         return TRANSFORMS.get(self.options.transform).random
 
     @property
     def train_labels(self) -> np.ndarray:
-        """As the lists have them, without images that were left out."""
+        """Labels from the lists, without those of images that were left out."""
         labels: np.ndarray = self.splits.train.source.records.labels  # type: ignore[attr-defined]  # they are `Augmented`
         return labels
 
@@ -142,7 +142,7 @@ class FileDataModule(ImageDataModule):
             self._check_copies(parts)
 
     def _check_copies(self, parts: dict[str, Records]) -> None:
-        """Refuse what is trained on and tested on; say what else is there twice, as in published datasets it may be."""
+        """Refuse images that are both trained and tested on; keep what else is there twice, which `describe` names."""
         self._copies = find_copies(parts)
         across = [(one, other) for one, other in self._copies if one[1] != other[1]]
         if across and self.official is None:
@@ -151,7 +151,7 @@ class FileDataModule(ImageDataModule):
             )
 
     def describe(self) -> str:
-        """That validation is on the test part, and that images are copies of others, is said too."""
+        """Classes and sizes; also that validation is on the test part, and which images are copies of others."""
         same = self.splits.val.source.records is self.splits.test.source.records  # type: ignore[attr-defined]  # they are `Augmented`
         copies = getattr(self, "_copies", [])
         said = ["validated on the test part"] * same + ([described_copies(copies)] if copies else [])

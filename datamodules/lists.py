@@ -12,7 +12,7 @@ from gcp.errors import DataError
 
 @contextmanager
 def parsing(file: Path) -> Iterator[None]:
-    """Make a DataError that names the list ``file`` of whatever its contents lead to."""
+    """Turn any error in the block, which reads the list ``file``, into a DataError that names it."""
     try:
         yield
     except (KeyError, ValueError, IndexError, TypeError, OverflowError) as error:

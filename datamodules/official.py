@@ -46,7 +46,7 @@ def check_counts(name: str, official: Official, class_names: list[str], parts: d
 
 
 def check_names(class_names: list[str], parts: dict[str, Records], class_in: Callable[[str], str | None]) -> None:
-    """Raise DataError where an image's label and the class its file name says (none: nothing) are not the same."""
+    """Raise DataError where an image's label and the class its file name says (None: nothing) are not the same."""
     wrong = [
         (path, said, class_names[label])
         for records in parts.values()

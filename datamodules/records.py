@@ -63,7 +63,7 @@ class Records(Sequence[Record]):
 
     @classmethod
     def of(cls, records: Iterable[Record | Row]) -> Records:
-        """``records`` themselves, if they are of this kind."""
+        """``records`` as this class; unchanged if they are already."""
         return records if isinstance(records, cls) else cls(records)
 
     def __len__(self) -> int:

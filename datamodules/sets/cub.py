@@ -42,10 +42,10 @@ class CUBDataModule(FileDataModule):
         return Listing(names, parts["1"], parts["0"])
 
     def class_in(self, path: str) -> str:
-        """That of the folder."""
+        """The class that the folder is named after."""
         return _name(Path(path).parent.name)
 
 
 def _name(folder: str) -> str:
-    """Of "001.Black_footed_Albatross"."""
+    """The class in "001.Black_footed_Albatross"."""
     return folder.split(".", 1)[-1].replace("_", " ")

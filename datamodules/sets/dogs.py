@@ -50,7 +50,7 @@ class DogsDataModule(FileDataModule):
         return Listing(in_order(names, file), *parts)
 
     def class_in(self, path: str) -> str:
-        """That of the folder."""
+        """The class that the folder is named after."""
         return _name(Path(path).parent.name)
 
     def _record(self, images: Path, file: str, label: int, names: dict[int, str]) -> Record:
@@ -75,5 +75,5 @@ class DogsDataModule(FileDataModule):
 
 
 def _name(folder: str) -> str:
-    """Of "n02085620-Chihuahua"."""
+    """The class in "n02085620-Chihuahua"."""
     return folder.split("-", 1)[-1].replace("_", " ")

@@ -45,5 +45,5 @@ class DTDDataModule(FileDataModule):
         return Listing(names, train, test, val)
 
     def class_in(self, path: str) -> str:
-        """That of the file's name: "polka-dotted" of "polka-dotted_0042.jpg"."""
+        """The class that the file is named after: "polka-dotted" of "polka-dotted_0042.jpg"."""
         return Path(path).stem.rsplit("_", 1)[0]

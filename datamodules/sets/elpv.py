@@ -78,7 +78,7 @@ class ElpvDataModule(FileDataModule):
         return Listing(list(CLASSES[self.options.target]), train, test, val)
 
     def describe(self) -> str:
-        """That the division is ours, too."""
+        """Classes and sizes, and that the division into parts is ours."""
         return f"{super().describe()}; divided by this project, data.split_seed={self.options.split_seed}"
 
     def _parts(self, stratum: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -44,10 +44,10 @@ class PetsDataModule(FileDataModule):
         return Listing(in_order(names, file), *parts)
 
     def class_in(self, path: str) -> str:
-        """That of the file's name."""
+        """The class that the file is named after."""
         return _name(Path(path).stem)
 
 
 def _name(image: str) -> str:
-    """Of "yorkshire_terrier_12"."""
+    """The class in "yorkshire_terrier_12"."""
     return image.rsplit("_", 1)[0].replace("_", " ")

@@ -16,7 +16,7 @@ class Table:
     """A table.
 
     Attributes:
-        name: of its files.
+        name: name of its files, without ending.
         header: names of the columns.
         rows: numbers and words.
         page: the rows that index.md shows; None: all of them.
@@ -28,11 +28,11 @@ class Table:
     page: list[list[Any]] | None = None
 
     def write(self, folder: Path) -> None:
-        """As ``name.csv``, in full precision."""
+        """Write it as ``name.csv``, in full precision."""
         write_csv(folder / f"{self.name}.csv", [self.header, *self.rows])
 
     def markdown(self) -> str:
-        """With three digits."""
+        """As Markdown, numbers with three digits."""
         rows = self.rows if self.page is None else self.page
         lines = [self.header, ["---"] * len(self.header), *([text(cell) for cell in row] for row in rows)]
         return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
@@ -43,7 +43,7 @@ class Part:
     """A part of the analysis.
 
     Attributes:
-        name: of its files.
+        name: name of its files, without ending.
         title: its heading.
         text: what it shows, in plain words.
         tables: its tables.

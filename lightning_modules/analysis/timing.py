@@ -56,7 +56,7 @@ def timing(repeats: int, tick: Callable[[], object]) -> Part:
 def parts(factors: float, triangle: float, kernel: float, forward: float, backward: float) -> list[float]:
     """Seconds of each of `PHASES`, none negative, which add up to ``forward + backward``.
 
-    What was timed alone counts for no more than what is left of the whole it is a part of.
+    A part that was timed alone counts for at most what the others leave of the whole.
     """
     decomposition = min(factors, forward)
     vectorised = min(triangle, forward - decomposition)

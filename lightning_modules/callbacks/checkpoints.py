@@ -44,11 +44,11 @@ class BestCheckpoint(ModelCheckpoint):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note where the run comes from."""
+        """Note the folder of the checkpoint the run goes on from."""
         self._folder = Path(str(trainer.ckpt_path)).resolve().parent
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore what `state_dict` gave, with the best checkpoint copied into this run's folder."""
         earlier, own = state_dict["best_model_path"], Path(str(self.dirpath)) / BEST
         if earlier and state_dict["dirpath"] != self.dirpath:
             candidates = [Path(earlier)] if self._folder is None else [self._folder / BEST, Path(earlier)]
@@ -113,7 +113,7 @@ class ConfigInCheckpoint(Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add them."""
+        """Add configuration and preprocessing."""
         checkpoint[CONFIG_KEY] = self.run.config
         if self.run.stages is not None:
             checkpoint[STAGES] = {"config": self.run.stages, "stage": self.run.stage}

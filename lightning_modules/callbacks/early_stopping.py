@@ -53,8 +53,8 @@ class PatientStopping(EarlyStopping):
         return self.stopping_reason != EarlyStoppingReason.NOT_STOPPED
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What of it goes into the summary: the last epoch, if the run stopped before its end, and why."""
+    def summary_entries(self) -> dict[str, Any]:
+        """Entries of ``summary.json``: the last epoch, if the run stopped before its end, and why."""
         stopped = self.stopped and not self._last
         return {
             names.STOPPED_EPOCH: shown(self.stopped_epoch) if stopped else None,
@@ -75,7 +75,7 @@ class PatientStopping(EarlyStopping):
         trainer.should_stop = trainer.should_stop or self.stopped
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say so."""
+        """Print that training was stopped early, and why."""
         self._last = trainer.current_epoch == trainer.max_epochs
         if self.stopped and not self._last and trainer.is_global_zero:
             print(f"stopped early after epoch {shown(self.stopped_epoch)} of {trainer.max_epochs}: {self._reason()}")

@@ -62,7 +62,7 @@ class FeaturesOnce(Callback):
         self.seconds: float | None = None
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def summary_entries(self) -> dict[str, Any]:
         """The time it took, for the summary."""
         return {names.FEATURES_SECONDS: self.seconds}
 

@@ -24,14 +24,14 @@ class History(Callback):
         self.balanced: dict[int, dict[str, float]] = {}
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note the epoch's."""
+        """Note the results of the epoch."""
         if not trainer.sanity_checking and names.VAL_ACCURACY in trainer.callback_metrics:
             found = trainer.callback_metrics
             self.accuracies[trainer.current_epoch] = float(found[names.VAL_ACCURACY])
             present = [name for name in names.MONITORED_BALANCED if name in found and not names.is_training(name)]
             self.balanced[trainer.current_epoch] = {name: float(found[name]) for name in present}
 
-    def facts(self, best: int | None, monitor: str) -> dict[str, Any]:
+    def summary_entries(self, best: int | None, monitor: str) -> dict[str, Any]:
         """What the summary says of the last epoch and of Lightning's epoch ``best``, whose checkpoint was kept.
 
         ``val/acc1`` is that of the best epoch, or of the last one if another metric, ``monitor``, decides; metrics of
@@ -53,6 +53,6 @@ class History(Callback):
         return {"accuracies": self.accuracies, "balanced": self.balanced}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore what `state_dict` gave."""
         self.accuracies = dict(state_dict["accuracies"])
         self.balanced = dict(state_dict.get("balanced", {}))

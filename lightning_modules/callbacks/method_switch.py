@@ -66,13 +66,13 @@ class MethodSwitch(Callback):
         self.due = due_epoch(options, module.hparams["schedule"])
         self.switched: dict[str, Any] | None = None
         self._measured: dict[str, Any] = {"epoch": -1, "values": []}
-        self._heard: list[float] = []  # of the present batch, in this process
+        self._conditions: list[float] = []  # condition numbers of the present batch, in this process
         self._hook: Any = None
         new_pooling(module.model, self.method)  # what is wrong with it shows before training
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What of it goes into the summary: the first epoch with the second method, steps before it, what decided."""
+    def summary_entries(self) -> dict[str, Any]:
+        """Entries of ``summary.json``: the first epoch with the second method, steps before it, what decided."""
         switched = self.switched or {}
         return {
             names.SWITCH_EPOCH: shown(switched["epoch"]) if switched else None,
@@ -81,7 +81,7 @@ class MethodSwitch(Callback):
         }
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say so if the switch lies beyond the end."""
+        """Print a warning if the switch is due after the last epoch."""
         if self.due is not None and trainer.max_epochs is not None and self.due >= trainer.max_epochs:
             _say(
                 f"the switch to {self.method['name']} is due after {self.due} epochs and will not happen: "
@@ -89,7 +89,7 @@ class MethodSwitch(Callback):
             )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Switch if it is time."""
+        """Switch if it is due."""
         epoch = trainer.current_epoch
         condition = self._median(epoch - 1)
         if condition is not None:
@@ -123,8 +123,8 @@ class MethodSwitch(Callback):
         if self._hook is None:
             return
         self._remove_hook()
-        values = torch.tensor(self._heard, dtype=torch.float64, device=pl_module.device)
-        self._heard = []
+        values = torch.tensor(self._conditions, dtype=torch.float64, device=pl_module.device)
+        self._conditions = []
         self._measured["values"] += gathered(values).flatten().tolist()  # each checkpoint has those of all processes
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -136,7 +136,7 @@ class MethodSwitch(Callback):
         return {"switched": self.switched, "method": self.method, "measured": self._measured}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there; the network itself comes with its checkpoint, see `load_weights`.
+        """Restore what `state_dict` gave; the network itself comes with its checkpoint, see `load_weights`.
 
         Raises OptionError if the run has switched to another method than the one asked for now.
         """
@@ -148,7 +148,7 @@ class MethodSwitch(Callback):
         self.switched, self._measured = state_dict["switched"], state_dict["measured"]
 
     def _measure(self, pooling: nn.Module, inputs: tuple[Tensor]) -> None:
-        self._heard += condition_number(inputs[0][:SAMPLES]).tolist()
+        self._conditions += condition_number(inputs[0][:SAMPLES]).tolist()
 
     def _median(self, epoch: int) -> float | None:
         """Median over the devices of what was measured in ``epoch``; None if nothing was."""

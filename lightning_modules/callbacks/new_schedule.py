@@ -16,7 +16,7 @@ class NewSchedule(Callback):
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """After the checkpoint's state has been restored."""
+        """Put them in place, once the checkpoint's state has been restored."""
         configured: Any = pl_module.configure_optimizers()
         fresh = configured["optimizer"]
         (optimizer,) = trainer.optimizers

@@ -35,7 +35,7 @@ class EpochLines(Callback):
             self._validated = trainer.current_epoch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print."""
+        """Print the line."""
         if not trainer.is_global_zero:
             return
         parts = [f"{self.prefix}epoch {shown(trainer.current_epoch)}/{_last(trainer)}"]

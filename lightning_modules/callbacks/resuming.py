@@ -20,7 +20,7 @@ from lightning_modules.run.checkpoint_names import RESUME
 
 
 class Resume(Callback):
-    """Completes each checkpoint, and gives back what is in it when a resumed run starts to train.
+    """Completes each checkpoint, and restores what is in it when a resumed run starts to train.
 
     Lightning guesses from its counters where inside an epoch a checkpoint was written, and takes one written after the
     last batch for the end of the epoch, though validation and what follows from it are still to come. Here the counters
@@ -37,7 +37,7 @@ class Resume(Callback):
         self._restored: dict[str, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Give back what the checkpoint had."""
+        """Restore what the checkpoint holds of the epoch, its metrics and the random state."""
         restored, self._restored = self._restored, {}
         if not restored:
             return
@@ -64,15 +64,15 @@ class Resume(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Validation will be due again."""
+        """Note that a batch is trained on, after which validation is due again."""
         self._validated, self._trained, self._step_ends = False, True, True
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The step has been logged."""
+        """Note that the metrics of the step have been logged."""
         self._step_ends = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """It is done; checkpoint callbacks come after this one."""
+        """Note that validation is done; checkpoint callbacks come after this one."""
         self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -114,7 +114,7 @@ class Resume(Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep it until training starts; checkpoints of older versions have nothing."""
+        """Keep the state until training starts; checkpoints of older versions have none."""
         self._restored = checkpoint.get(RESUME, {})
 
 

@@ -54,7 +54,7 @@ class SpectrumMonitor(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Listen to the layer if it is time."""
+        """Hook onto the layer in a step that is measured."""
         assert isinstance(pl_module, Classifier)
         if batch_idx % trainer.accumulate_grad_batches:
             return
@@ -64,12 +64,12 @@ class SpectrumMonitor(Callback):
         if self.every and trainer.global_step % self.every == 0:
             pooling = pooling_of(pl_module.model)
             if isinstance(pooling, MatrixPooling):
-                self._handles.append(pooling.register_forward_hook(self._listen))
+                self._handles.append(pooling.register_forward_hook(self._keep_tensors))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Measure what was heard."""
+        """Measure what the hooks have seen."""
         if not self._handles:
             return
         self._remove()
@@ -83,7 +83,7 @@ class SpectrumMonitor(Callback):
         self._remove()
         self._seen = {}
 
-    def _listen(self, pooling: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+    def _keep_tensors(self, pooling: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         x = inputs[0]
         if not (x.requires_grad and output.requires_grad):
             return
@@ -128,7 +128,7 @@ class SpectrumMonitor(Callback):
 def exact_gradient(pooling: nn.Module, x: Tensor, grad_y: Tensor) -> tuple[Tensor | None, Tensor]:
     """dℓ/dx of the exact square root for the pooling's own dℓ/dy, and the eigenvalues (B, n) of the covariances.
 
-    The first is none for a pooling that gives another function of the covariance.
+    The first is None for a pooling that gives another function of the covariance.
     """
     assert isinstance(pooling, MatrixPooling)
     leaf = x.float().requires_grad_()

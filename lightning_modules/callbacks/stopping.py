@@ -24,7 +24,7 @@ class StopTogether(Callback):
     """Holds signals back during training and validation until all processes can stop in the same place.
 
     That is after an optimizer step, with no gradients accumulated for the next one, or after a batch of validation,
-    which is then done again from its start. Slurm's requeue signal has the job queued again in the same places.
+    which is then done again from its start. On Slurm's requeue signal the job is queued again, in the same places.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class StopTogether(Callback):
         self._shared = 0  # batches of validation that every process has
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hold signals back from here; take Slurm's over from Lightning, which gives it back at the end."""
+        """Hold signals back from here on, and handle Slurm's requeue signal in Lightning's place until the end."""
         _remove_requeued(trainer)
         SIGNALS.check()
         SIGNALS.hold()
@@ -76,7 +76,7 @@ class StopTogether(Callback):
         SIGNALS.release()
 
     def on_test_batch_end(self, *_: Any, **__: Any) -> None:
-        """Signals act at once here; this is for one that could not."""
+        """Act on a signal that could not act at once, as others do during a test."""
         SIGNALS.check()
 
     def _act(self, trainer: pl.Trainer) -> None:
@@ -93,7 +93,7 @@ class StopTogether(Callback):
 
 
 def step_is_whole(trainer: pl.Trainer, batch_idx: int) -> bool:
-    """Whether training batch ``batch_idx`` ends an optimizer step; gradients accumulated so far would be lost else."""
+    """Whether training batch ``batch_idx`` ends an optimizer step; if not, stopping would lose gradients."""
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
 
 

@@ -44,7 +44,7 @@ class StochasticAveraging(AveragedWeights):
     """The mean of the weights after each of the last epochs.
 
     From the first of them on that mean is validated and kept. The statistics of batch normalisation are computed anew
-    for it after each epoch, on training batches. What is resumed goes on with the mean it had, from the epoch it began.
+    for it after each epoch, on training batches. A resumed run goes on with the mean it had.
 
     Args:
         options: when it begins, and the learning rate from then on.
@@ -61,18 +61,18 @@ class StochasticAveraging(AveragedWeights):
         return 0 if self._average_model is None else int(self._average_model.n_averaged)
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What of it goes into the summary: the number of epochs averaged."""
+    def summary_entries(self) -> dict[str, Any]:
+        """Entries of ``summary.json``: the number of epochs averaged."""
         return {names.SWA_EPOCHS: self.averaged}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Settle on the first epoch, unless the run has been averaging already; say so if it lies beyond the end."""
+        """Decide on the first epoch, unless the run has been averaging already; warn if it comes after the last one."""
         last = trainer.max_epochs or 1
         if self._begin is None:
             self._begin = int(BEGIN * last) if self.options.from_epoch is None else self.options.from_epoch - 1
         if self._begin >= last and trainer.is_global_zero:
             print(
-                f"weights are averaged from epoch {shown(self._begin)} on, which will not be: "
+                f"weights are averaged from epoch {shown(self._begin)} on, which is after the last one: "
                 f"trainer.max_epochs={last}",
                 file=sys.stderr,
             )
@@ -119,11 +119,11 @@ class StochasticAveraging(AveragedWeights):
             super().on_fit_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch it began with, once it has."""
+        """The first epoch of the mean, once averaging has begun."""
         return {**super().state_dict(), "begin": self._begin if self.averaged else None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore what `state_dict` gave."""
         super().load_state_dict(state_dict)
         self._begin = state_dict["begin"]
 
@@ -137,7 +137,7 @@ class StochasticAveraging(AveragedWeights):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Read both, if the checkpoint has both."""
+        """Read the mean and the trained weights, if the checkpoint has both."""
         if "averaging_state" in checkpoint:
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 

@@ -63,7 +63,7 @@ class Throughput(Callback):
         return {"images": self.images, "seconds": self.seconds, "epoch": list(self._epoch)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore what `state_dict` gave."""
         self.images, self.seconds = state_dict["images"], state_dict["seconds"]
         seconds, images = state_dict.get("epoch", (self.seconds, self.images))
         self._epoch = (seconds, images)

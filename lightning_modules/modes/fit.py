@@ -99,8 +99,8 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
                 epochs=trainer.current_epoch,
                 train_seconds=throughput.seconds,
                 images_per_second=throughput.images_per_second,
-                **history.facts(_epoch(best), options.monitor),
-                **{name: value for each in (*switch, *features, *chosen) for name, value in _facts(each).items()},
+                **history.summary_entries(_epoch(best), options.monitor),
+                **{name: value for each in (*switch, *features, *chosen) for name, value in _entries(each).items()},
             )
         summary.begin()  # where nothing was left to train
         _test(trainer, module, data, summary, best)
@@ -108,10 +108,10 @@ def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()
         show(run, summary)
 
 
-def _facts(callback: Callback) -> Mapping[str, Any]:
-    """What a callback has to say in the summary."""
-    facts: Mapping[str, Any] = getattr(callback, "facts", {})
-    return facts
+def _entries(callback: Callback) -> Mapping[str, Any]:
+    """What a callback adds to the summary."""
+    entries: Mapping[str, Any] = getattr(callback, "summary_entries", {})
+    return entries
 
 
 def _epoch(best: ModelCheckpoint) -> int | None:

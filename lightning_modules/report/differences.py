@@ -38,7 +38,7 @@ NOTHING = ("null", "{}", "[]")  # as good as not given
 
 
 class Setting(NamedTuple):
-    """What a run was asked to do, as far as others were asked for something else.
+    """The options of a run in which it differs from other runs.
 
     Attributes:
         method: name of the method.
@@ -52,7 +52,7 @@ class Setting(NamedTuple):
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """The same for replicates."""
+        """Equal for replicates."""
         return (self.method, *sorted(self.variant.items()), *sorted(self.others.items()))
 
 
@@ -163,7 +163,7 @@ def _counts(name: str) -> bool:
 
 
 def _decides(name: str) -> bool:
-    """Whether it is an option of a callback that changes what comes out."""
+    """Whether it is an option of a callback that changes the results."""
     section, _, rest = name.partition(".")
     callback, _, option = rest.partition(".")
     watches = callback in CALLBACKS and CALLBACKS.get(callback).watches

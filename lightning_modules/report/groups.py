@@ -53,7 +53,7 @@ class Row:
         return [run for run in self.runs if not has_result(run)]
 
     def values(self, name: str = METRIC) -> list[float]:
-        """A number of each finished run."""
+        """One number, ``metric``, of each finished run."""
         found = [run.value(name) for run in self.finished]
         return [value for value in found if value is not None]
 

@@ -1,4 +1,4 @@
-"""Runs as their directories tell them. Free of torch."""
+"""Runs, read from their directories. Free of torch."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Skipped(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What lies in a folder.
+    """The run directories in a folder.
 
     Attributes:
         runs: those that trained or tested a network.

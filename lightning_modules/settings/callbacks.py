@@ -63,7 +63,7 @@ def register_callback(
 ) -> None:
     """Add a callback, whose options are ``callbacks.NAME.option``.
 
-    What its property ``facts`` holds, if it has one, is written into ``summary.json`` after training.
+    What its property ``summary_entries`` holds, if it has one, is written into ``summary.json`` after training.
 
     Args:
         name: the section of its options.

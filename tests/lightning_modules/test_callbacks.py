@@ -193,7 +193,7 @@ class Mine(Callback):
         self.every, self.counted = every, 0
 
     @property
-    def facts(self):
+    def summary_entries(self):
         return {"mine/counted": self.counted}
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):

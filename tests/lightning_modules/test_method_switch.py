@@ -76,7 +76,7 @@ def test_at_the_last_decay(tmp_path):
     assert watch.rates == pytest.approx([0.1, 0.05, 0.025, 0.025])  # the switch falls on the last decay
     assert watch.momenta == [False, True, True, True]
     assert {name: id(parameter) for name, parameter in module.named_parameters()} == parameters
-    assert switch.facts == {"switch/epoch": 3, "switch/step": 4, "switch/condition": None}
+    assert switch.summary_entries == {"switch/epoch": 3, "switch/step": 4, "switch/condition": None}
     assert pooling_of(module.model).method.options.degree == 7
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
@@ -111,7 +111,7 @@ def test_a_switch_beyond_the_end_is_said(tmp_path, capsys):
     switch = MethodSwitch(module, SwitchOptions(to="pade", at="epoch", epoch=9))
     fit(module, switch, tmp_path, epochs=1)
     assert "the switch to pade is due after 9 epochs and will not happen" in capsys.readouterr().err
-    assert switch.facts == {"switch/epoch": None, "switch/step": None, "switch/condition": None}
+    assert switch.summary_entries == {"switch/epoch": None, "switch/step": None, "switch/condition": None}
 
 
 def test_what_does_not_fit_is_refused_before_training():

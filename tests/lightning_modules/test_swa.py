@@ -54,7 +54,7 @@ def test_the_mean_of_the_last_epochs_is_validated_and_left(tmp_path):
     averaging = StochasticAveraging(SWAOptions(from_epoch=2))
     run = trainer(tmp_path, callbacks=[recorder, averaging], max_epochs=4, num_sanity_val_steps=0, limit_val_batches=1)
     run.fit(module, data, data)
-    assert averaging.facts == {"swa/epochs": 3}
+    assert averaging.summary_entries == {"swa/epochs": 3}
     for epoch, validated in enumerate(recorder.validated):
         expected = recorder.trained[0] if epoch == 0 else mean(recorder.trained[1 : epoch + 1])
         for got, right in zip(validated, expected, strict=True):
@@ -146,5 +146,5 @@ def test_what_does_not_go_together_is_refused(cli, tmp_path):
 def test_an_averaging_beyond_the_end_is_said(cli, summary_of, tmp_path):
     outcome = cli(*SMALL, "callbacks.swa.from_epoch=7", "hydra.run.dir=run")
     assert outcome.code == 0, outcome.err
-    assert "weights are averaged from epoch 7 on, which will not be: trainer.max_epochs=1" in outcome.err
+    assert "weights are averaged from epoch 7 on, which is after the last one: trainer.max_epochs=1" in outcome.err
     assert summary_of(tmp_path / "run")["swa/epochs"] == 0
