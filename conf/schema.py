@@ -58,7 +58,7 @@ def added_options(group: str, entry: Any) -> dict[str, Any]:
     """The options of ADDED that a group's entry has, with their defaults."""
     if group == "method":
         return {"reduced_channels": entry.reduced_channels}
-    return {"hidden": None} if group == "backbone" else {}
+    return {"hidden": None, "class_token": None} if group == "backbone" else {}
 
 
 def schema_of(

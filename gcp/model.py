@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gcp.backbones.factory import create_backbone
 from gcp.backbones.registry import BACKBONES
+from gcp.class_token import JointClassifier, SummedLogits, check_class_token
 from gcp.errors import OptionError, ShapeError
 from gcp.features import check_floating
 from gcp.methods import METHODS
@@ -24,21 +25,30 @@ class PoolingNetwork(nn.Module):
     Attributes:
         features: the backbone.
         representation: channel reduction and pooling.
-        classifier: from the pooled vector to the logits.
+        classifier: from the pooled vector to the logits; with a ``class_token`` from that and the token.
+        class_token: what becomes of the backbone's class token, "sum" or "concat"; None: nothing.
     """
 
-    def __init__(self, features: nn.Module, representation: nn.Module, classifier: nn.Module) -> None:
+    def __init__(
+        self, features: nn.Module, representation: nn.Module, classifier: nn.Module, class_token: str | None = None
+    ) -> None:
         super().__init__()
         self.features = features
         self.representation = representation
         self.classifier = classifier
+        self.class_token = class_token
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to logits (B, num_classes). Raises DtypeError or ShapeError for what is no batch of images."""
         check_floating(images, "images")
         if images.dim() != 4:
             raise ShapeError(f"images must be (B, 3, H, W), got shape {tuple(images.shape)}")
-        logits: Tensor = self.classifier(self.representation(self.features(images)))
+        logits: Tensor
+        if self.class_token is None:
+            logits = self.classifier(self.representation(self.features(images)))
+        else:
+            features, token = self.features.with_class_token(images)  # type: ignore[operator]  # checked when built
+            logits = self.classifier(self.representation(features), token)
         return logits
 
 
@@ -49,6 +59,7 @@ def create_model(
     reduced_channels: int | Literal["default"] | None = "default",
     backbone_options: Mapping[str, Any] | None = None,
     hidden: Sequence[int] | None = None,
+    class_token: str | None = None,
     **method_options: Any,
 ) -> PoolingNetwork:
     """A classification network with covariance pooling.
@@ -62,6 +73,8 @@ def create_model(
         backbone_options: the backbone's own, such as ``{"last_stride": 1}``.
         hidden: widths of the classifier's hidden layers, empty for a linear classifier; None for the backbone's own:
             4096 and 4096 for AlexNet and VGG without pretrained weights, else no hidden layers.
+        class_token: of a backbone that has one: "sum" adds the logits that a linear classifier of its own makes of it,
+            "concat" gives the classifier one vector of both; None: only the patches are pooled (arXiv 2104.10935).
         method_options: the method's own, such as ``degree=50``.
 
     Raises:
@@ -82,6 +95,7 @@ def create_model(
     default = METHODS.get(method).reduced_channels  # an unknown method is refused before weights are read
     info = BACKBONES.get(backbone)
     features = create_backbone(backbone, **(backbone_options or {}))
+    check_class_token(class_token, features, backbone)
     if hidden is None:
         hidden = info.default_hidden((backbone_options or {}).get("weights"))
     channels = size_of(features, "num_features")
@@ -90,8 +104,13 @@ def create_model(
     if reduced_channels is not None and reduced_channels > channels:
         reduced_channels = None
     representation = create_pooling(method, channels, reduced_channels, **method_options)
-    classifier = build_classifier([size_of(representation, "out_features"), *hidden, num_classes], info.dropout)
-    return PoolingNetwork(features, representation, classifier)
+    width = size_of(representation, "out_features") + (channels if class_token == "concat" else 0)
+    classifier = build_classifier([width, *hidden, num_classes], info.dropout)
+    if class_token == "sum":
+        classifier = SummedLogits(classifier, nn.Linear(channels, num_classes))
+    elif class_token == "concat":
+        classifier = JointClassifier(classifier)
+    return PoolingNetwork(features, representation, classifier, class_token)
 
 
 def build_classifier(widths: Sequence[int], dropout: float | None = None) -> nn.Module:

@@ -40,7 +40,7 @@ class Classifier(pl.LightningModule):
     ``Classifier.load_from_checkpoint(path)`` needs nothing else.
 
     Args:
-        backbone: ``name`` and options of the backbone, and ``hidden`` layers of the classifier.
+        backbone: ``name`` and options of the backbone, ``hidden`` layers of the classifier and ``class_token``.
         method: ``name`` and options of the pooling method, and ``reduced_channels``.
         num_classes: number of classes, at least 2.
         optimizer: ``name`` and options, see `lightning_modules.settings`.
@@ -80,6 +80,7 @@ class Classifier(pl.LightningModule):
             method_options.pop("name"),
             num_classes,
             hidden=backbone_options.pop("hidden", None),
+            class_token=backbone_options.pop("class_token", None),
             backbone_options=backbone_options,
             **method_options,
         )

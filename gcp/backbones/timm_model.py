@@ -27,11 +27,13 @@ WIDENING = ("conv_head", "norm_head")
 class TimmFeatureMap(Freezable):
     """The feature map of a timm model: (B, 3, H, W) to (B, num_features, H', W').
 
-    Channels-last maps are turned round; tokens become a map of their patches, without class and register tokens.
+    Channels-last maps are turned round; tokens become a map of their patches, without class and register tokens. The
+    class token is given beside the map by `with_class_token`.
 
     Attributes:
         network: timm's model, its head replaced by the identity.
         num_features: channels of the feature map.
+        has_class_token: whether the model has one, the first of its tokens: ViT and DeiT do, Swin does not.
 
     Raises, when called, ShapeError: images of a size the model does not take, or an output that is no map.
     """
@@ -41,14 +43,29 @@ class TimmFeatureMap(Freezable):
         self.network = network
         self.name = name
         self.num_features: int = network.num_features
+        prefix = getattr(network, "num_prefix_tokens", 0)
+        self.has_class_token = prefix > 0 and getattr(network, "cls_token", None) is not None
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, num_features, H', W')."""
+        return self._map(self._output(images), images)
+
+    def with_class_token(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) to the map (B, num_features, H', W') and the class token (B, num_features) of one pass."""
+        output = self._output(images)
+        return self._map(output, images), output[:, 0]
+
+    def _output(self, images: Tensor) -> Tensor:
+        """What timm's model gives before its head."""
         height, width = images.shape[2:]
         try:
             output: Tensor = self.network.forward_features(images)
         except AssertionError as error:
             raise ShapeError(f"{self.name} does not take images of {height}x{width}: {error}") from None
+        return output
+
+    def _map(self, output: Tensor, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
         if getattr(self.network, "output_fmt", "") == "NHWC":
             output = output.permute(0, 3, 1, 2)  # (B, H', W', C) to (B, C, H', W')
         elif output.ndim == 3:

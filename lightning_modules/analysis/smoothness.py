@@ -76,9 +76,10 @@ def _trained(
 ) -> Iterator[tuple[int, float, float, float]]:  # fmt: skip
     """(step, loss, condition number, beta) at every measurement."""
     torch.manual_seed(seed)
-    options = {key: value for key, value in backbone.items() if key not in ("name", "hidden")}
+    options = {key: value for key, value in backbone.items() if key not in ("name", "hidden", "class_token")}
     model = create_model(
         backbone["name"], method, data.num_classes, reduced_channels=CHANNELS, hidden=backbone.get("hidden"),
+        class_token=backbone.get("class_token"),
         backbone_options=options,
     )  # fmt: skip
     parameter = weights_before(model)

@@ -55,6 +55,12 @@ class HeadOptions(Options):
     hidden: list[int] | None = option(
         None, "widths of the classifier's hidden layers; null: the backbone's own; []: a linear classifier", minimum=1
     )
+    class_token: str | None = option(
+        None,
+        "what becomes of a transformer's class token: sum, its logits are added to those of the patches; concat, "
+        "it is classified with them as one vector; null: nothing",
+        choices=("sum", "concat"),
+    )
 
 
 # Options a group has beyond those of its entries.
