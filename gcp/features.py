@@ -232,3 +232,34 @@ class SecondMoment(ReverseMode):
         with without_autocast(flat):
             result: Tensor = 2 * symmetric(grad) @ flat
             return result
+
+
+def full_product(A: Tensor, B: Tensor) -> Tensor:
+    """A B, (..., m, k) and (..., k, n) to (..., m, n), in full precision forward and backward, under autocast too.
+
+    >>> full_product(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [1.0]]))
+    tensor([[5.]])
+    """
+    product: Tensor = FullProduct.apply(A, B)
+    return product
+
+
+class FullProduct(ReverseMode):
+    """P = A B; dℓ/dA = dℓ/dP B^T, dℓ/dB = A^T dℓ/dP."""
+
+    @staticmethod
+    def forward(A: Tensor, B: Tensor) -> Tensor:
+        """(..., m, k) and (..., k, n) to (..., m, n)."""
+        with without_autocast(A):
+            return A @ B
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Keep both."""
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """dℓ/dA and dℓ/dB; differentiable in their turn."""
+        A, B = ctx.saved_tensors
+        return full_product(grad, B.mT), full_product(A.mT, grad)

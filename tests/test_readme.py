@@ -94,6 +94,12 @@ def test_the_library_example_runs():
     assert names["logits"].shape == (2, 200)
 
 
+def test_the_examples_of_the_page_on_inputs_run():
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs/inputs.md").read_text(), re.S)
+    assert len(examples) >= 4
+    exec("".join(examples), {})
+
+
 @pytest.mark.parametrize("method", list_methods())
 def test_the_method_table_has_every_method_and_option(method):
     rows = [line for line in README.splitlines() if line.startswith(f"| `{method}` |")]

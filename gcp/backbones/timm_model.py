@@ -104,7 +104,7 @@ def tokens_to_map(tokens: Tensor, aspect: float) -> Tensor:
     height = max(1, round(math.sqrt(count * aspect)))
     if count % height:
         raise ShapeError(f"{count} tokens make no map of {height} rows; use images whose sides are whole patches")
-    return tokens.mT.reshape(len(tokens), -1, height, count // height)
+    return tokens.mT.reshape(tokens.shape[0], -1, height, count // height)
 
 
 def build(info: BackboneInfo, options: TimmOptions) -> TimmFeatureMap:

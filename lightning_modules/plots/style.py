@@ -20,6 +20,7 @@ LOOKS = len(COLOURS) * len(MARKERS)  # before a colour has the same marker again
 METHODS = (
     "pade", "taylor", "pi", "newton", "trunc", "topn", "original", "lyapunov", "isqrt", "average", "mpa", "mtp", "seb",
     "logm", "power", "bilinear", "compact_bilinear", "halley", "cholesky", "dropcov", "lorentz",
+    "cross_covariance",
 )  # fmt: skip
 LONGEST = 32  # characters of a label
 TICKS = 5  # intervals between the ticks of an axis, at most

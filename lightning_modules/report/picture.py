@@ -12,7 +12,7 @@ from lightning_modules.plots.style import LINES, MARKERS, label, labels, method_
 from lightning_modules.report.groups import Row, comparisons, described, ranked, sections, short
 
 SHOWN = 8  # panels; more would not be read
-CURVES = 20  # of a panel
+CURVES = 24  # of a panel: all methods there are
 WIDTH = 14.0  # inches
 
 

@@ -62,6 +62,7 @@ def test_every_name_composes_to_the_defaults_of_its_options(names):
             assert values.pop("reduced_channels") == entry.reduced_channels
         if group == "backbone":
             assert values.pop("hidden") is None  # the backbone's own default
+            assert values.pop("class_token") is None
         assert values == {field: getattr(entry.options(), field) for field in option_names(entry.options)}
 
 

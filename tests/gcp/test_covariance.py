@@ -234,7 +234,7 @@ def test_out_features(name: str, reduced: int | None) -> None:
     y = layer(noise(2, 8, 4, 4).float())
     assert y.shape == (2, layer.out_features)
     channels = reduced or 8
-    others = {"average": channels, "compact_bilinear": 8192}
+    others = {"average": channels, "compact_bilinear": 8192, "cross_covariance": 6 * 16**2}
     assert layer.out_features == others.get(name, channels * (channels + 1) // 2)
 
 

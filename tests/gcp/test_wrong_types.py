@@ -104,6 +104,7 @@ CALLS: dict[str, list[Callable[[], object]]] = {
             reduced_channels=["16", 16.0, True],
             backbone_options=["width", ["width"], 5],
             hidden=["4096", 4096, [64.0], ["64"]],
+            class_token=["first", 1, True],
             precision=[64],
         ),
         *(lambda value=value: gcp.create_model(**NETWORK)(value) for value in (MAPS, torch.ones(1, 3, 16, 16).long())),
