@@ -12,6 +12,7 @@ from gcp.errors import ShapeError
 from gcp.features import layout_of
 from gcp.functions import matrix_function
 from gcp.processes import sum_over_processes
+from gcp.rounding import null_floor
 from gcp.spectral.method import SpectralMethod
 
 
@@ -103,7 +104,7 @@ def without_rounding(covariance: Tensor, dtype: torch.dtype) -> Tensor:
     tensor([True])
     """
     eigenvalues, U = torch.linalg.eigh(covariance.double())
-    allowed = covariance.shape[-1] * torch.finfo(dtype).eps * eigenvalues.abs().amax(-1, keepdim=True)
+    allowed = null_floor(eigenvalues, torch.finfo(dtype).eps)
     kept = torch.where(eigenvalues >= -allowed, eigenvalues.clamp(min=0), eigenvalues)
     result: Tensor = (U * kept.unsqueeze(-2)) @ U.mT
     return result.to(covariance.dtype)

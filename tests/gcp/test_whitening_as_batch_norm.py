@@ -208,6 +208,17 @@ def test_update_bn_gives_the_mean_over_batches():
     assert int(layer.num_batches_tracked) == 3
 
 
+def test_compiled_in_eval_it_follows_its_statistics():
+    layer, x = trained(affine=False), mixed(4, 6).float()
+    compiled = torch.compile(layer, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), expected(layer, x))
+    with torch.no_grad():
+        layer.running_covariance.mul_(3)
+    torch.testing.assert_close(compiled(x), expected(layer, x))
+    fixed = torch.compile(FixedWhitening(layer), backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(fixed(x), expected(layer, x))
+
+
 def test_a_fixed_layer_gives_the_same_and_exports_by_itself():
     network = nn.Sequential(nn.Conv2d(3, 6, 3), Whitening(6, groups=2), nn.ReLU()).double()
     for seed in range(3):
