@@ -83,7 +83,7 @@ def train(directory, start=None, steps_done=0, rows_done=None, warmup=0, trainin
         pytest.param({"limit_val_batches": 0, "max_epochs": 2}, id="never", marks=pytest.mark.slow),
         pytest.param({"max_steps": 10}, id="so many steps", marks=pytest.mark.slow),
         pytest.param({"accumulate_grad_batches": 3}, id="accumulated"),
-        pytest.param({"training": CONDITIONED, "gradient_clip_val": 1.0, "max_epochs": 2}, id="conditioned"),
+        pytest.param({"training": CONDITIONED, "gradient_clip_val": 1.0, "max_epochs": 1}, id="conditioned"),
     ],
 )
 @pytest.mark.filterwarnings("ignore")
