@@ -77,6 +77,14 @@ class DecompositionError(SampleError):
     """An eigendecomposition or SVD that converged in no way that was tried."""
 
 
+class GaugeError(SampleError):
+    """A loss that depends on the basis a decomposition chose inside an eigenspace, where it has no derivative."""
+
+
+class GaugeWarning(UserWarning):
+    """What `GaugeError` says, where it is not to be an error."""
+
+
 class DomainError(SampleError, ValueError):
     """A matrix outside the domain of a spectral function; ``samples`` are positions in the flattened batch."""
 

@@ -180,14 +180,14 @@ def centred(flat: Tensor) -> Tensor:
 
 
 def symmetric(matrix: Tensor) -> Tensor:
-    """sym(G) = (G + G^T)/2: (..., n, n) to (..., n, n).
+    """sym(G) = (G + G^H)/2, of a complex matrix the Hermitian part: (..., n, n) to (..., n, n).
 
     >>> symmetric(torch.tensor([[1.0, 4.0], [0.0, 1.0]]))
     tensor([[1., 2.],
             [2., 1.]])
     """
     half = matrix / 2  # twice the largest number would be infinite
-    return half + half.mT
+    return half + half.mH
 
 
 def eye_like(matrix: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Two custom operators, opaque to torch.compile and vmap. An exported program has 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -96,11 +97,11 @@ def _eigenpairs(matrix: Tensor) -> tuple[Tensor, Tensor]:
     if not matrix.numel():
         return _no_eigenpairs(matrix)
     eigenvalues, vectors = lapack.eigh(_checked(matrix))
-    return eigenvalues.reshape(matrix.shape[:-1]), _by_columns(vectors.reshape(matrix.shape))
+    return _owned(eigenvalues, matrix.shape[:-1]), _owned(vectors, matrix.shape)
 
 
 def _no_eigenpairs(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    return matrix.new_empty(matrix.shape[:-1], dtype=matrix.dtype.to_real()), matrix.new_empty(matrix.shape).mT
+    return matrix.new_empty(matrix.shape[:-1], dtype=matrix.dtype.to_real()), matrix.new_empty(matrix.shape)
 
 
 def _eigenpairs_vmap(info: Any, in_dims: tuple[int | None], matrix: Tensor) -> tuple[tuple[Tensor, ...], Any]:
@@ -115,9 +116,8 @@ def _singular_triplets(matrix: Tensor, full_matrices: bool) -> Triplets:
             side.copy_(torch.eye(*side.shape[-2:], dtype=side.dtype, device=side.device))
         return U, values, V
     values, U, Vh = lapack.svd(_checked(matrix), full_matrices)
-    shape = matrix.shape[:-2]
-    U, V = U.reshape(*shape, *U.shape[-2:]), Vh.reshape(*shape, *Vh.shape[-2:]).mH
-    return _by_columns(U), values.reshape(*shape, -1), _by_columns(V.resolve_conj())
+    shape, V = matrix.shape[:-2], Vh.mH.resolve_conj()
+    return _owned(U, (*shape, *U.shape[-2:])), _owned(values, (*shape, -1)), _owned(V, (*shape, *V.shape[-2:]))
 
 
 def _no_triplets(matrix: Tensor, full_matrices: bool) -> Triplets:
@@ -140,8 +140,9 @@ def _checked(matrix: Tensor) -> Tensor:
     return batch
 
 
-def _by_columns(vectors: Tensor) -> Tensor:
-    return vectors.mT.contiguous().mT  # the layout that the compiler is told
+def _owned(part: Tensor, shape: Sequence[int]) -> Tensor:
+    # No view, which forward mode could not give a tangent of another layout; and laid out as the compiler is told.
+    return part.reshape(shape).clone(memory_format=torch.contiguous_format)
 
 
 define_operator("eigenpairs_of(Tensor matrix) -> (Tensor, Tensor)", _eigenpairs, _no_eigenpairs, _eigenpairs_vmap)

@@ -17,8 +17,7 @@ from gcp.methods import METHODS
 MODULES = ["gcp", *(module.name for module in pkgutil.walk_packages(gcp.__path__, "gcp."))]
 # Beside gcp.__all__: what one reaches for when reading or extending the library.
 OPEN = (
-    "gcp.checkpoints.layouts", "gcp.covariance", "gcp.diagnostics", "gcp.features", "gcp.functions", "gcp.linalg",
-    "gcp.methods",
+    "gcp.checkpoints.layouts", "gcp.covariance", "gcp.diagnostics", "gcp.features", "gcp.functions", "gcp.methods",
     "gcp.pooling.bilinear", "gcp.pooling.factory", "gcp.pooling.triangle", "gcp.registry", "gcp.rounding",
     "gcp.scaling", "gcp.spectral.maps.lookup",
 )  # fmt: skip
@@ -38,6 +37,7 @@ def test_examples(name):
 
 def public():
     yield from (getattr(gcp, name) for name in gcp.__all__)
+    yield from (getattr(gcp.linalg, name) for name in gcp.linalg.__all__)
     for module in filter(lambda name: name.startswith(OPEN), MODULES):
         for name, function in inspect.getmembers(import_module(module), inspect.isfunction):
             if function.__module__ == module and not name.startswith("_"):
