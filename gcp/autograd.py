@@ -53,7 +53,8 @@ class BothModes(ReverseMode):
     """A Function with a derivative in forward mode too: its `tangent`, which is what torch calls ``jvp``.
 
     torch.compile does not trace Functions that have a ``jvp``. So the class that is written down, and traced, has none;
-    in eager mode a twin of it runs that has. Both keep what they need by `keep`.
+    in eager mode a twin of it runs that has. Both keep what they need by `keep`. ``tangent(ctx, *tangents)`` gives the
+    outputs' tangents from those of the inputs, where None stands for 0 and for what has none.
 
     >>> class Square(BothModes):
     ...     @staticmethod
@@ -71,6 +72,7 @@ class BothModes(ReverseMode):
     """
 
     in_eager_mode: ClassVar[type[BothModes]]
+    tangent: Callable[..., Any]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -81,11 +83,6 @@ class BothModes(ReverseMode):
                 "__doc__": cls.__doc__,
             }
             cls.in_eager_mode = type(cls.__name__, (cls,), members)
-
-    @staticmethod
-    def tangent(ctx: Any, *tangents: Tensor | None) -> Any:
-        """Tangents of the outputs from those of the inputs; None stands for 0, and for what has none."""
-        raise NotImplementedError
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
@@ -134,3 +131,37 @@ def no_derivative(message: str) -> Any:
         raise DerivativeError(message)
 
     return staticmethod(backward)
+
+
+class Refusing(BothModes):
+    """The identity, whose derivative is an error."""
+
+    @staticmethod
+    def forward(tensor: Tensor, message: str) -> Tensor:
+        """A copy of ``tensor``."""
+        return tensor.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep the message."""
+        ctx.message = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        """Raise DerivativeError."""
+        raise DerivativeError(ctx.message)
+
+    tangent = backward
+
+
+def refusing(tensor: Tensor | None, message: str) -> Tensor | None:
+    """``tensor`` for use where its own derivative is not known: to ask for it raises DerivativeError with ``message``.
+
+    What is asked is known only when autograd arrives there; a Function knows no more than what could be asked.
+
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> refusing(x, "nobody needs it").sum().backward()
+    Traceback (most recent call last):
+    gcp.errors.DerivativeError: nobody needs it
+    """
+    return None if tensor is None else Refusing.apply(tensor, message)

@@ -55,7 +55,7 @@ def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None,
         )
     if info.keep is not None and not function.finite_at_zero:
         raise OptionError(f"method '{info.name}' sets eigenvalues to 0, where {function.name} is infinite; set eps")
-    return SpectralMethod(resolve(info.kernel), resolve(info.keep), built, function, info.exact)
+    return SpectralMethod(resolve(info.kernel), resolve(info.keep), built, function, info.exact, name=info.name)
 
 
 def covariance_root(features: Tensor, method: SpectralMethod, weights: Tensor | None = None) -> Tensor:

@@ -80,14 +80,14 @@ def channels_first(tokens: Tensor) -> Tensor:
     return tokens.mT
 
 
-def check_matrix(matrix: Tensor) -> None:
-    """Raise DtypeError or ShapeError unless ``matrix`` is a real floating-point tensor (..., n, n).
+def check_matrix(matrix: Tensor, complex: bool = False) -> None:
+    """Raise DtypeError or ShapeError unless ``matrix`` is a floating-point tensor (..., n, n), maybe a complex one.
 
     >>> check_matrix(torch.rand(2, 3))
     Traceback (most recent call last):
     gcp.errors.ShapeError: matrix must be (..., n, n), got shape (2, 3)
     """
-    check_floating(matrix, "matrix")
+    (check_numbers if complex else check_floating)(matrix, "matrix")
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ShapeError(f"matrix must be (..., n, n), got shape {tuple(matrix.shape)}")
 

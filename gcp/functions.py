@@ -11,15 +11,16 @@ from torch import Tensor
 
 from gcp.autograd import without_autocast
 from gcp.covariance import covariance_root, spectral_method
-from gcp.errors import DomainError, OptionError
-from gcp.features import channels_first, check_layout, check_matrix, sample_list, symmetric
+from gcp.errors import OptionError
+from gcp.features import channels_first, check_layout, check_matrix, symmetric
 from gcp.scaling import largest_entry, safe_unit
-from gcp.spectral.decomposition import finite_samples
 from gcp.spectral.maps import SpectralMap, as_map, map_options
 from gcp.spectral.maps.lookup import Pair
 from gcp.spectral.matrix_function import MatrixFunction
 from gcp.spectral.method import SpectralMethod
+from gcp.spectral.nonfinite import zeroed
 from gcp.spectral.spectral_options import EstimateOptions
+from gcp.spectral.symmetry import symmetric_only
 
 FunctionLike = str | SpectralMap | Pair
 
@@ -74,8 +75,6 @@ def spectral_function(
     return result
 
 
-# Whether eigenvalues are in the domain depends on data: under torch.compile this is a graph break.
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch leaves it untyped
 def matrix_function(matrix: Tensor, method: SpectralMethod, check_symmetric: bool = False) -> Tensor:
     """`spectral_function` with a method from `prepare`.
 
@@ -83,16 +82,16 @@ def matrix_function(matrix: Tensor, method: SpectralMethod, check_symmetric: boo
     tensor([[2., 0.],
             [0., 1.]])
     """
-    check_matrix(matrix)
+    check_matrix(matrix, complex=True)
     method.options.check_channels(matrix.shape[-1])
     check_plain(method.options)
     if matrix.is_meta or not matrix.numel():  # a shape and a history, which is all there is to know
         return symmetric(matrix)
     batch = matrix.reshape(-1, *matrix.shape[-2:])
     if method.options.nonfinite == "zero":
-        batch = finite_samples(batch, zero=True)
+        batch = zeroed(batch)
     if check_symmetric:
-        _check_symmetric(batch)
+        batch = symmetric_only(batch)
     with without_autocast(matrix):
         parameter = method.parameter
         method = dataclasses.replace(method, of_matrix=True)
@@ -170,17 +169,3 @@ def prepare(f: FunctionLike, method: str, options: Mapping[str, Any]) -> Spectra
     of_map = set(map_options(f))
     function = as_map(f, {name: value for name, value in options.items() if name in of_map})
     return spectral_method(method, function, **{name: value for name, value in options.items() if name not in of_map})
-
-
-def _check_symmetric(batch: Tensor) -> None:
-    detached = batch.detach()
-    asymmetry = largest_entry(detached - detached.mT).flatten()
-    # Two triangles computed independently differ by a few roundings of the largest entry.
-    lopsided = asymmetry > 16 * torch.finfo(batch.dtype).eps * largest_entry(detached).flatten()
-    if lopsided.any():
-        samples = sample_list(lopsided)
-        raise DomainError(
-            f"matrix {samples[0]} is not symmetric, it is {float(asymmetry[samples[0]]):.3g} away from its transpose; "
-            "check_symmetric=False takes its symmetric part",
-            samples,
-        )

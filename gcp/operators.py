@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def define_operator(
@@ -26,3 +27,17 @@ def define_operator(
     torch.library.impl(name, "default", run)
     torch.library.register_fake(name, allocate)
     torch.library.register_vmap(name, vmap)
+
+
+def flattened(info: Any, in_dims: tuple[int | None, ...], arguments: tuple[Any, ...]) -> list[Any]:
+    """Arguments of an operator on batches (B, ...) under vmap, with the mapped dimension as part of the batch.
+
+    A tensor that is not mapped over is repeated; what is no tensor stays.
+    """
+    parts: list[Any] = []
+    for value, dim in zip(arguments, in_dims, strict=True):
+        if isinstance(value, Tensor):
+            whole = value.expand(info.batch_size, *value.shape) if dim is None else value.movedim(dim, 0)
+            value = whole.flatten(0, 1)
+        parts.append(value)
+    return parts

@@ -11,17 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcp.dtypes import COMPLEX
+from gcp.dtypes import REAL as REAL
 from gcp.errors import ShapeError
 from gcp.features import at_least_float32, check_numbers
 from gcp.operators import define_operator
 from gcp.spectral import lapack
-from gcp.spectral.decomposition import finite_samples
+from gcp.spectral.nonfinite import finite_samples
 
 Triplets = tuple[Tensor, Tensor, Tensor]
-
-# Tables, because the compiler does not know torch.dtype.to_real.
-REAL = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
-COMPLEX = {real: complex_ for complex_, real in REAL.items()}
 
 
 def check_matrices(A: Tensor, square: bool = False) -> None:
@@ -123,7 +121,7 @@ def _singular_triplets(matrix: Tensor, full_matrices: bool) -> Triplets:
 def _no_triplets(matrix: Tensor, full_matrices: bool) -> Triplets:
     rows, columns = matrix.shape[-2:]
     k = min(rows, columns)
-    U, V = (matrix.new_empty((*matrix.shape[:-2], size, size if full_matrices else k)) for size in (rows, columns))
+    U, V = (matrix.new_empty((*matrix.shape[:-2], size if full_matrices else k, size)).mT for size in (rows, columns))
     return U, matrix.new_empty((*matrix.shape[:-2], k), dtype=matrix.dtype.to_real()), V
 
 

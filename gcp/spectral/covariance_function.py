@@ -1,19 +1,22 @@
-"""The one function of features whose backward holds a method's kernel; its gradient; and the gradient of that."""
+"""The one function of features whose derivative holds a method's kernel; in both modes, once and twice."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-from gcp.autograd import ReverseMode, no_derivative, without_autocast
-from gcp.errors import DerivativeError
+from gcp.autograd import BothModes, keep, no_derivative, without_autocast
 from gcp.features import eye_like, symmetric
-from gcp.scaling import narrowed, safe_unit
+from gcp.scaling import narrowed
+from gcp.spectral.covariance_curvature import covariance_curvature
 from gcp.spectral.decomposition import factorise
 from gcp.spectral.loewner import Loewner
-from gcp.spectral.method import SpectralMethod
-from gcp.spectral.parameter import ParameterSlope
+from gcp.spectral.method import FORWARD, SECOND, SpectralMethod
+from gcp.spectral.parameter import ParameterSlope, ParameterTangent, last_derivative
+
+THIRD = "third derivatives of a spectral layer are not implemented"
 
 
 class FactoredKernel(NamedTuple):
@@ -32,14 +35,12 @@ class FactoredKernel(NamedTuple):
     loewner: Loewner
 
 
-class CovarianceFunction(ReverseMode):
-    """Z = f(covariance of x), whose gradient is `CovarianceGradient`.
+class CovarianceFunction(BothModes):
+    """Z = f(covariance of x), whose derivative is `CovarianceTangent`, and gradient `CovarianceGradient`.
 
     The factors U, lam and V of the centred features Xc = U diag(sqrt lam) V^T are outputs as well, saved for the
-    backward. They are outputs only so that a second derivative can reach x: `CovarianceGradient` is differentiated with
-    respect to them, and autograd hands the result to the backward here, as dU (B, C, n) and dV (B, N, n). Together they
-    stand for the gradient E = dU V^T + U dV^T with respect to Xc. Matrices of that form are the directions in which Xc
-    keeps its rank: all there are when the rank is C, or N - 1 on centred features.
+    derivative. Nobody differentiates them; but one of U (B, C, n) and V (B, N, n) has the shape of x or of its
+    transpose, since n is C or N, and in its place cotangents and tangents of x go from one derivative to the next.
     """
 
     @staticmethod
@@ -64,28 +65,44 @@ class CovarianceFunction(ReverseMode):
         """Keep the factors: (B, C, n) and (B, N, n), nothing C x C when N < C."""
         x, parameter, ctx.method = inputs
         ctx.dtype = x.dtype
-        ctx.save_for_backward(*output[1:], parameter)
-        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(output[2])
+        ctx.set_materialize_grads(False)  # a derivative that is 0 comes as None
+        keep(ctx, *output[1:], parameter)
 
     @staticmethod
     def backward(
-        ctx: Any, grad: Tensor | None, dU: Tensor | None, _: Tensor | None, dV: Tensor | None
+        ctx: Any, grad: Tensor | None, dU: Tensor | None, _: None, dV: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None, None]:
-        """dℓ/dx (B, C, N) from dℓ/dZ (B, C, C) and, in a second derivative, a cotangent of Xc; dℓ/dparameter."""
+        """dℓ/dx (B, C, N) from dℓ/dZ (B, C, C) and, in a second derivative, from a factor's place; dℓ/dparameter."""
         U, eigenvalues, V, parameter = ctx.saved_tensors
-        total: Tensor | None = None
+        total = _taken(dU, dV, U, V)
+        total = None if total is None else total.to(ctx.dtype)
         slope: Tensor | None = None
         if grad is not None:
-            total = CovarianceGradient.apply(grad, U, eigenvalues, V, parameter, ctx.method).to(ctx.dtype)
+            final = last_derivative(parameter)
+            through_value = CovarianceGradient.apply(grad, U, eigenvalues, V, final, ctx.method).to(ctx.dtype)
+            total = through_value if total is None else total + through_value
             if parameter is not None and ctx.needs_input_grad[1]:
                 slope = ParameterSlope.apply(grad, U, eigenvalues, parameter, V.shape[-2], ctx.method)
-        if dU is not None and dV is not None:
-            through_gradient = ((dU @ V.mT + U @ dV.mT) / V.shape[-2] ** 0.5).to(ctx.dtype)
-            total = through_gradient if total is None else total + through_gradient
         return total, slope, None
 
+    @staticmethod
+    def tangent(ctx: Any, moved: Tensor | None, parameter_moved: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+        """dZ (B, C, C) from dx and dparameter; and dx, in the place of a factor's tangent."""
+        ctx.method.require_exact(FORWARD)
+        U, eigenvalues, V, parameter = ctx.saved_tensors
+        parts = []
+        if moved is not None:
+            final = last_derivative(parameter)
+            parts.append(CovarianceTangent.apply(moved, U, eigenvalues, V, final, ctx.method))
+        if parameter_moved is not None:
+            parts.append(ParameterTangent.apply(parameter_moved, U, eigenvalues, parameter, V.shape[-2], ctx.method))
+        total = sum(parts[1:], parts[0]).to(ctx.dtype)
+        dU, dV = (None, None) if moved is None else _placed(moved, U, V)
+        return total, torch.zeros_like(U) if dU is None else dU, None, torch.zeros_like(V) if dV is None else dV
 
-class CovarianceGradient(ReverseMode):
+
+class CovarianceGradient(BothModes):
     """dℓ/dx from dℓ/dZ, by the kernel of the method.
 
     The covariance P = Xc Xc^T is never differentiated on its own: with Xc = U diag(sqrt lam) V^T and
@@ -123,69 +140,139 @@ class CovarianceGradient(ReverseMode):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keep all inputs."""
         *tensors, ctx.method = inputs
-        ctx.save_for_backward(*tensors)
+        ctx.set_materialize_grads(False)  # a derivative that is 0 comes as None
+        keep(ctx, *tensors)
 
     @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        """Cotangents of dℓ/dZ and of Xc, the latter as dU and dV; DerivativeError for most methods."""
-        if not ctx.method.twice_differentiable:
-            raise DerivativeError(
-                "of the spectral methods only 'lyapunov' has second derivatives, those of the square root without eps; "
-                "use it, or do not differentiate the gradient of this layer"
-            )
-        grad, U, eigenvalues, V, _ = ctx.saved_tensors
-        dG, dU, dV = CovarianceHessian.apply(cotangent, grad, U, eigenvalues, V, ctx.method)
-        return dG, dU, None, dV, None, None
+    def backward(ctx: Any, cotangent: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Cotangents of dℓ/dZ and, in the place of a factor's, of x; DerivativeError for most methods."""
+        ctx.method.require_exact(SECOND)
+        if cotangent is None:
+            return (None,) * 6
+        grad, U, eigenvalues, V, parameter = ctx.saved_tensors
+        by_grad = dU = dV = None
+        if ctx.needs_input_grad[0]:
+            by_grad = CovarianceTangent.apply(cotangent, U, eigenvalues, V, parameter, ctx.method).to(grad.dtype)
+        if ctx.needs_input_grad[1]:
+            dU, dV = _placed(CovarianceCurvature.apply(cotangent, grad, U, eigenvalues, V, parameter, ctx.method), U, V)
+        by_parameter = torch.zeros_like(parameter) if ctx.needs_input_grad[4] else None  # which `refusing` refuses
+        return by_grad, dU, None, dV, by_parameter, None
+
+    @staticmethod
+    def tangent(
+        ctx: Any, grad_moved: Tensor | None, dU: Tensor | None, _: None, dV: Tensor | None, *others: Tensor | None
+    ) -> Tensor:
+        """That of dℓ/dx from those of dℓ/dZ and, in the place of a factor's, of x."""
+        ctx.method.require_exact(FORWARD)
+        grad, U, eigenvalues, V, parameter = ctx.saved_tensors
+        parts = []
+        if grad_moved is not None:
+            parts.append(CovarianceGradient.apply(grad_moved, U, eigenvalues, V, parameter, ctx.method))
+        moved = _taken(dU, dV, U, V)
+        if moved is not None:
+            parts.append(CovarianceCurvature.apply(moved, grad, U, eigenvalues, V, parameter, ctx.method).to(U.dtype))
+        total: Tensor = sum(parts[1:], parts[0])
+        return total
 
 
-class CovarianceHessian(ReverseMode):
-    """Gradient of <w, dℓ/dx> with respect to dℓ/dZ and x, where dℓ/dx = 2 S Xc and Z S + S Z = sym(G) (lyapunov).
+class CovarianceTangent(BothModes):
+    """The derivative of Z in a direction w of x: the transpose of `CovarianceGradient`, by the same kernel.
 
-    Write X for Xc and lyap(R) for the solution of Z H + H Z = R. With H = lyap(w X^T + X w^T), the derivative of Z in
-    direction w, the chain rule gives, because lyap is its own adjoint,
-
-        d/dG = H,    d/dX = 2 [S w - lyap(H S + S H) X].
-
-    Only Lyapunov equations: no quotient of eigenvalue gaps, so ties do no harm. Everything is kept in the form
-    U M U^T + N U^T + U N^T with N orthogonal to U. The null-null block of S is the limit of G/(2 d) for a null space
-    raised to d; its share of S w and of lyap(H S + S H) X cancels but for (I - U U^T) G (I - U U^T) w V/sqrt(lam) V^T.
-    Where x could raise the rank (fewer non-null eigenvalues than min(C, N - 1)) the root has no second derivative;
-    this is the one along matrices of the same rank.
+    With w centred and divided by sqrt(N), R = w Xc^T + Xc w^T, of which the null-null block is 0, and the weights t of
+    `Loewner.trace`, dZ = U (L o R_rr + tr(R) diag(t)) U^T + N U^T + U N^T + tr(R) t_0 (I - U U^T), where N is what R
+    has between U and the null space, times L(lam_j, 0).
     """
 
     @staticmethod
     def forward(
-        w: Tensor, grad: Tensor, U: Tensor, eigenvalues: Tensor, V: Tensor, method: SpectralMethod
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Cotangents of dℓ/dZ (B, C, C), and dU and dV of `CovarianceFunction`; w is (B, C, N)."""
+        w: Tensor, U: Tensor, eigenvalues: Tensor, V: Tensor, parameter: Tensor | None, method: SpectralMethod
+    ) -> Tensor:
+        """dZ (B, C, C), in the dtype of U; w is (B, C, N)."""
+        method = method.at(parameter)
         with without_autocast(U):
-            # The result grows as 1/|Xc| does, parts of it as its square: in units of |Xc| they all fit the type.
-            unit = safe_unit(eigenvalues[..., :1].sqrt().to(U.dtype))
-            kernel = _kernel(method, eigenvalues / unit.to(eigenvalues.dtype) ** 2, U, V)
-            root, L, null = (part.to(U.dtype) for part in kernel[:3])
-            unit = unit.unsqueeze(-1)
-            w = w.to(U.dtype)
-            w = (w - w.mean(-1, keepdim=True)) / V.shape[-2] ** 0.5
+            kernel = _kernel(method, eigenvalues, U, V)
+            moved = w.to(U.dtype)
+            wV = (moved - moved.mean(-1, keepdim=True)) @ (V / V.shape[-2] ** 0.5)
+            inside = U.mT @ wV
+            folded = (kernel.among * kernel.root).to(U.dtype) * inside
+            across = (wV - U @ inside) * (kernel.null * kernel.root).to(U.dtype)
+            half = U @ folded + across  # its product with U^T, and the transpose
+            change = half @ U.mT
+            change = change + change.mT
+            trace_weights = kernel.loewner.trace
+            if trace_weights is not None:
+                trace = 2 * (inside.diagonal(dim1=-2, dim2=-1) * kernel.root.squeeze(-2)).sum(-1, keepdim=True)
+                weights, null = trace_weights[..., :-1] * trace, trace_weights[..., -1:] * trace
+                change = change + (U * (weights - null).to(U.dtype).unsqueeze(-2)) @ U.mT
+                change = change + eye_like(change) * null.to(U.dtype).unsqueeze(-1)
+            result: Tensor = change
+        return result
 
-            G = symmetric(grad.to(U.dtype))
-            GU = G @ U
-            A = U.mT @ GU
-            S, S0 = L * A, (GU - U @ A) * null
-            wV = w @ V
-            B = U.mT @ wV
-            w0 = wV - U @ B
-            H, H0 = 2 * L * symmetric(B * root), w0 * (root * null)
-            R, R0 = 2 * symmetric(H @ S + H0.mT @ S0), H0 @ S + S0 @ H
-            K = (U @ (L * R) + R0 * null) * root  # lyap(H S + S H) X = K V^T
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep all inputs."""
+        *tensors, ctx.method = inputs
+        ctx.set_materialize_grads(False)  # a derivative that is 0 comes as None
+        keep(ctx, *tensors)
 
-            dG = 2 * symmetric(U @ H @ U.mT / 2 + H0 @ U.mT)
-            limit = G @ (w0 * null)
-            dU = 2 * (U @ (S @ B + S0.mT @ wV) + S0 @ B - K + limit - U @ (U.mT @ limit))
-            wSU = w.mT @ (U @ S + S0)
-            dV = 2 * (wSU - V @ (V.mT @ wSU))
-            return dG.to(grad.dtype), dU / unit, dV / unit
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Cotangents of w and, in the place of a factor's, of x; DerivativeError for most methods."""
+        if cotangent is None:
+            return (None,) * 6
+        w, U, eigenvalues, V, parameter = ctx.saved_tensors
+        by_direction = dU = dV = None
+        if ctx.needs_input_grad[0]:
+            by_direction = CovarianceGradient.apply(cotangent, U, eigenvalues, V, parameter, ctx.method).to(w.dtype)
+        if ctx.needs_input_grad[1]:
+            dU, dV = _placed(CovarianceCurvature.apply(w, cotangent, U, eigenvalues, V, parameter, ctx.method), U, V)
+        by_parameter = torch.zeros_like(parameter) if ctx.needs_input_grad[4] else None
+        return by_direction, dU, None, dV, by_parameter, None
 
-    backward = no_derivative("third derivatives of a spectral layer are not implemented")
+    tangent = no_derivative(
+        "forward-mode derivatives of forward-mode derivatives of a covariance are not implemented; use "
+        "torch.func.hessian, or jacfwd of jacrev"
+    )
+
+
+class CovarianceCurvature(BothModes):
+    """`covariance_curvature`: the gradient of <w, dℓ/dx> with respect to x, and the derivative of dℓ/dx along w."""
+
+    @staticmethod
+    def forward(
+        w: Tensor,
+        grad: Tensor,
+        U: Tensor,
+        eigenvalues: Tensor,
+        V: Tensor,
+        parameter: Tensor | None,
+        method: SpectralMethod,
+    ) -> Tensor:
+        """(B, C, N), in double precision; w is (B, C, N), ``grad`` (B, C, C).
+
+        Raises:
+            DerivativeError: a method or function that has no second derivative.
+        """
+        method = method.at(parameter)
+        method.require_twice_differentiable()
+        with without_autocast(U):
+            G = symmetric(grad.double())
+            return covariance_curvature(w.double(), G, U.double(), eigenvalues.double(), V.double(), method)
+
+    backward = no_derivative(THIRD)
+    tangent = no_derivative(THIRD)
+
+
+def _placed(E: Tensor, U: Tensor, V: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """E (B, C, N) in the place of U (B, C, n) or, transposed, of V (B, N, n); the other one's is None."""
+    return (E.to(U.dtype), None) if U.shape[-1] == V.shape[-2] else (None, E.mT.to(V.dtype))
+
+
+def _taken(dU: Tensor | None, dV: Tensor | None, U: Tensor, V: Tensor) -> Tensor | None:
+    """What `_placed` placed."""
+    if U.shape[-1] == V.shape[-2]:
+        return dU
+    return None if dV is None else dV.mT
 
 
 def _kernel(method: SpectralMethod, eigenvalues: Tensor, U: Tensor, V: Tensor) -> FactoredKernel:

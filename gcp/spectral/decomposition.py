@@ -9,13 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gcp.errors import DomainError, NonFiniteError, few
+from gcp.errors import DomainError
 from gcp.features import at_least_float32, sample_list
 from gcp.operators import define_operator
 from gcp.rounding import mean_rounding, rounding_floor
 from gcp.scaling import largest_entry
 from gcp.spectral import lapack
-from gcp.spectral.lapack import FAILURES
+from gcp.spectral.nonfinite import finite_samples
 from gcp.spectral.spectral_options import SpectralOptions
 
 Decompose = Callable[[Tensor], tuple[Tensor, ...]]
@@ -144,21 +144,6 @@ define_operator(
     _allocate,
     _vmap,
 )
-
-
-def finite_samples(features: Tensor, zero: bool, what: str = "features of sample") -> Tensor:
-    """``features`` (B, C, N) with samples that are not finite set to 0, or NonFiniteError that names them."""
-    # One cheap pass decides in the usual case; a sum of finite float32 numbers cannot overflow in float64.
-    if features.sum((1, 2), dtype=torch.float64).isfinite().all():
-        return features
-    bad = ~features.isfinite().flatten(1).all(1)
-    samples = sample_list(bad)
-    if not samples:
-        return features
-    if zero:
-        FAILURES.add(zeroed=len(samples))
-        return features.masked_fill(bad[:, None, None], 0)
-    raise NonFiniteError(f"NaN or infinity in the {what} {few(samples, 8)} of {len(features)}", samples)
 
 
 def _factorise(features: Tensor, route: Route, eigh: Decompose, svd: Decompose) -> tuple[Tensor, Tensor, Tensor]:

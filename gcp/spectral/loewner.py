@@ -125,10 +125,10 @@ class Loewner(NamedTuple):
     def trace_coefficient(self, A: Tensor, G: Tensor) -> Tensor:
         """c of `trace`, (...), from A = U^T sym(G) U (..., n, n) and G (..., C, C)."""
         assert self.trace is not None
-        return weighted_trace(self.trace, A.diagonal(dim1=-2, dim2=-1), G)
+        return weighted_trace(self.trace, A.diagonal(dim1=-2, dim2=-1).real, G)
 
 
 def weighted_trace(weights: Tensor, diagonal: Tensor, G: Tensor) -> Tensor:
     """sum_i w_i A_ii, (...), of weights (..., n + 1), the null space last, A_ii (..., n), and G (..., C, C)."""
-    rest = G.diagonal(dim1=-2, dim2=-1).sum(-1) - diagonal.sum(-1)
+    rest = G.diagonal(dim1=-2, dim2=-1).sum(-1).real - diagonal.sum(-1)
     return (weights[..., :-1] * diagonal).sum(-1) + weights[..., -1] * rest

@@ -1,4 +1,4 @@
-"""A function of symmetric matrices, with a method's kernel in its backward."""
+"""A function of symmetric or Hermitian matrices, its derivative by a method's kernel, and the derivative of that."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcp.autograd import ReverseMode, no_derivative, without_autocast
-from gcp.errors import DomainError
-from gcp.features import at_least_float32, eye_like, sample_list, symmetric
-from gcp.rounding import negative_rounding, null_floor
+from gcp.autograd import BothModes, keep, no_derivative, without_autocast
+from gcp.dtypes import COMPLEX, real_of
+from gcp.features import at_least_float32, eye_like, symmetric
 from gcp.scaling import narrowed
-from gcp.spectral import lapack
-from gcp.spectral.decomposition import finite_samples
-from gcp.spectral.maps import SpectralMap
-from gcp.spectral.method import SpectralMethod
-from gcp.spectral.parameter import ParameterSlope
-from gcp.spectral.range import out_of_range, range_error
+from gcp.spectral.eigenpairs import eigenpairs
+from gcp.spectral.loewner import shifted
+from gcp.spectral.method import FORWARD, SECOND, SpectralMethod
+from gcp.spectral.parameter import ParameterSlope, ParameterTangent, last_derivative
+from gcp.spectral.range import checked_values
+from gcp.spectral.smoothness import require_curvature
+
+THIRD = "third derivatives of a spectral function are not implemented"
 
 
-class MatrixFunction(ReverseMode):
-    """Z = U diag(f(lam)) U^T of P = U diag(lam) U^T, a matrix's symmetric part; its gradient is `MatrixGradient`."""
+class MatrixFunction(BothModes):
+    """Z = U diag(f(lam)) U^H of P = U diag(lam) U^H, a matrix's Hermitian part; `MatrixDerivative` is its derivative.
 
-    generate_vmap_rule = False  # `vmap` below
+    The eigenvectors and eigenvalues are outputs as well, saved for the derivative. Nobody differentiates them; but
+    U has the shape of P, and in its place cotangents and tangents of P go from one derivative to the next.
+    """
 
     @staticmethod
     def forward(
         matrix: Tensor, parameter: Tensor | None, method: SpectralMethod, unit: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Z (B, n, n), then eigenvectors (B, n, n) and eigenvalues (B, n).
-
-        The latter two are kept for the backward and nobody differentiates them; that they could be is what lets
-        `MatrixGradient` notice, and refuse, a second derivative.
 
         Args:
             matrix: (B, n, n).
@@ -45,136 +45,176 @@ class MatrixFunction(ReverseMode):
         """
         method = method.at(parameter)
         size = matrix.shape[-1]
-        finite_samples(matrix, zero=False, what="matrix")
-        working = matrix.to(method.working)
-        eps = max(torch.finfo(kind).eps for kind in (matrix.dtype, working.dtype))
-        eigenvalues, U = eigenpairs(symmetric(working), method.function, eps, unit)
+        kind = COMPLEX[method.working] if matrix.is_complex() else method.working
+        eps = max(torch.finfo(matrix.dtype).eps, torch.finfo(kind).eps)
+        eigenvalues, U = eigenpairs(matrix.to(kind), method.function, eps, unit)
         values = method.values(eigenvalues, size, size)[..., :-1]
-        finite = values.isfinite().all(-1)
-        if not finite.all():
-            samples = sample_list(~finite)
-            raise DomainError(f"{method.function.name} is not finite at an eigenvalue of matrix {samples[0]}", samples)
-        check_range(values, method, matrix.dtype, unit)
+        values = checked_values(values, method.function.name, matrix.dtype, method.degree, unit)
         mixed = method.options.precision == "mixed"
-        U = U.to(at_least_float32(matrix.dtype) if mixed else working.dtype)
-        Z = (U * values.to(U.dtype).unsqueeze(-2)) @ U.mT
+        U = U.to(at_least_float32(matrix.dtype) if mixed else kind)
+        Z = (U * values.to(real_of(U.dtype)).unsqueeze(-2)) @ U.mH
         return Z.to(matrix.dtype), U, eigenvalues
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep the eigenpairs."""
-        _, parameter, ctx.method, _ = inputs
-        ctx.save_for_backward(*output[1:], parameter)
-        ctx.set_materialize_grads(False)
+        matrix, parameter, ctx.method, _ = inputs
+        ctx.dtype = matrix.dtype
+        ctx.mark_non_differentiable(output[2])
+        ctx.set_materialize_grads(False)  # a derivative that is 0 comes as None
+        keep(ctx, *output[1:], parameter)
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        """One call after the other: what is checked is data, which no generated rule may look into."""
-        results = []
-        for index in range(info.batch_size):
-            one = [
-                value if dim is None else value.select(dim, index) for value, dim in zip(inputs, in_dims, strict=True)
-            ]
-            results.append(MatrixFunction.apply(*one))
-        return tuple(torch.stack(parts) for parts in zip(*results, strict=True)), (0, 0, 0)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-        """dℓ/dP (B, n, n) and dℓ/dparameter from dℓ/dZ (B, n, n)."""
-        if grad is None:
-            return None, None, None, None
-        saved = U, _, parameter = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor | None, carried: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+        """dℓ/dP (B, n, n) and dℓ/dparameter from dℓ/dZ (B, n, n) and, of a second derivative, what U's place has."""
+        U, eigenvalues, parameter = ctx.saved_tensors
+        final = last_derivative(parameter)
+        total = None if carried is None else carried.to(ctx.dtype)
         slope = None
-        if parameter is not None and ctx.needs_input_grad[1]:
-            slope = ParameterSlope.apply(grad, *saved, U.shape[-1], ctx.method)
-        return MatrixGradient.apply(grad, *saved, ctx.method), slope, None, None
+        if grad is not None:
+            through_value = MatrixDerivative.apply(grad, U, eigenvalues, final, ctx.method, True)
+            total = through_value if total is None else total + through_value
+            if parameter is not None and ctx.needs_input_grad[1]:
+                slope = ParameterSlope.apply(grad, U, eigenvalues, parameter, U.shape[-1], ctx.method)
+        return total, slope, None, None
+
+    @staticmethod
+    def tangent(ctx: Any, moved: Tensor | None, parameter_moved: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        """dZ (B, n, n) from dP and dparameter; and dP, in the place of dU."""
+        ctx.method.require_exact(FORWARD)
+        U, eigenvalues, parameter = ctx.saved_tensors
+        final = last_derivative(parameter)
+        total = None
+        if moved is not None:
+            total = MatrixDerivative.apply(moved, U, eigenvalues, final, ctx.method, False)
+        if parameter_moved is not None:
+            through_parameter = ParameterTangent.apply(
+                parameter_moved, U, eigenvalues, parameter, U.shape[-1], ctx.method
+            ).to(ctx.dtype)
+            total = through_parameter if total is None else total + through_parameter
+        return total, torch.zeros_like(U) if moved is None else moved.to(U.dtype), None
 
 
-class MatrixGradient(ReverseMode):
-    """dℓ/dP from dℓ/dZ, by the kernel of the method.
+class MatrixDerivative(BothModes):
+    """The derivative of f(P) in a direction X, or its adjoint, the gradient dℓ/dP for X = dℓ/dZ, by a method's kernel.
 
-    With G = dℓ/dZ and c the trace coefficient of `Loewner`, dℓ/dP = U (L o (U^T sym(G) U)) U^T + c I, which is
-    symmetric, hence also the gradient of the matrix whose symmetric part was taken.
+    With A = U^H sym(X) U and the weights t of `Loewner.trace`,
+
+        derivative    U (L o A + tr(X) diag(t)) U^H,
+        gradient      U (L o A) U^H + (sum_i t_i A_ii) I,
+
+    which is Hermitian, hence also the gradient of the matrix whose Hermitian part was taken. Only the exact kernel's
+    derivative is ever asked for.
     """
 
     @staticmethod
     def forward(
-        grad: Tensor, U: Tensor, eigenvalues: Tensor, parameter: Tensor | None, method: SpectralMethod
+        X: Tensor, U: Tensor, eigenvalues: Tensor, parameter: Tensor | None, method: SpectralMethod, adjoint: bool
     ) -> Tensor:
-        """dℓ/dP (B, n, n), in the dtype of ``grad`` (B, n, n)."""
+        """(B, n, n), in the dtype of ``X`` (B, n, n)."""
         method = method.at(parameter)
         size = U.shape[-1]
         with without_autocast(U):
             loewner = method.loewner(eigenvalues, size, size)
-            G, unit = narrowed(grad, U.dtype)
-            A = U.mT @ symmetric(G) @ U
-            grad_matrix = U @ (loewner.matrix[..., :-1, :-1].to(U.dtype) * A) @ U.mT
-            if loewner.trace is not None:
+            G, unit = narrowed(X, U.dtype)
+            A = U.mH @ symmetric(G) @ U
+            inner = loewner.matrix[..., :-1, :-1].to(real_of(U.dtype)) * A
+            if loewner.trace is not None and not adjoint:
+                trace = G.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True).real
+                inner = inner + (trace * loewner.trace[..., :-1]).to(U.dtype).diag_embed()
+            result = U @ inner @ U.mH
+            if loewner.trace is not None and adjoint:
                 c = loewner.trace_coefficient(A, G).to(U.dtype)
-                grad_matrix = grad_matrix + eye_like(A) * c[..., None, None]
-        return (grad_matrix * unit).to(grad.dtype)
+                result = result + eye_like(A) * c[..., None, None]
+        return (result * unit).to(X.dtype)
 
-    backward = no_derivative("second derivatives of a spectral function of a matrix are not implemented")
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep all inputs."""
+        *tensors, ctx.method, ctx.adjoint = inputs
+        ctx.set_materialize_grads(False)  # a derivative that is 0 comes as None
+        keep(ctx, *tensors)
 
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Cotangents of X, and of P in the place of U's; DerivativeError for most methods."""
+        ctx.method.require_exact(SECOND)
+        if grad is None:
+            return (None,) * 6
+        X, U, eigenvalues, parameter = ctx.saved_tensors
+        by_direction = by_matrix = None
+        if ctx.needs_input_grad[0]:
+            by_direction = MatrixDerivative.apply(grad, U, eigenvalues, parameter, ctx.method, not ctx.adjoint)
+        if ctx.needs_input_grad[1]:
+            pair = (X, grad) if ctx.adjoint else (grad, X)
+            by_matrix = MatrixCurvature.apply(*pair, U, eigenvalues, parameter, ctx.method, True)
+        by_parameter = torch.zeros_like(parameter) if ctx.needs_input_grad[3] else None  # which `refusing` refuses
+        return by_direction, by_matrix, None, by_parameter, None, None
 
-def eigenpairs(matrix: Tensor, function: SpectralMap, eps: float, unit: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (B, n), descending in magnitude, and eigenvectors (B, n, n) of symmetric matrices (B, n, n).
-
-    Of a and -a the positive one stands first. Where f or its slope is infinite at 0, or f lives on lam >= 0, null
-    eigenvalues are exactly 0: those of either sign that storing and computing the matrix in its own dtype explains. A
-    negative one beyond that floor, but within what long sums leave, shows how much they left: positive ones of that
-    size are null, too.
-
-    Args:
-        matrix: (B, n, n), symmetric, in the dtype to decompose in.
-        function: the map to be applied; decides which eigenvalues are admitted.
-        eps: unit roundoff of the dtype the matrix came in, or is decomposed in if that is coarser.
-        unit: (B, 1, 1), what the matrices were divided by, for messages.
-
-    Raises:
-        DomainError: a negative eigenvalue, or a null one where the function is infinite; names the matrices.
-        DecompositionError: a matrix that cannot be decomposed in any way.
-    """
-    eigenvalues, vectors = (part.flip(-1) for part in lapack.eigh(matrix))
-    if not function.nonnegative:
-        order = eigenvalues.abs().argsort(dim=-1, descending=True, stable=True)
-        eigenvalues = eigenvalues.gather(-1, order)
-        vectors = vectors.gather(-1, order.unsqueeze(-2).expand_as(vectors))
-        if not function.singular_at_zero:
-            return eigenvalues, vectors
-    floor = null_floor(eigenvalues, eps)
-    if function.nonnegative:
-        least = eigenvalues[..., -1:]
-        rounding = negative_rounding(matrix.shape[-1], eps) * eigenvalues.abs().amax(-1, keepdim=True)
-        negative = (least < -floor.maximum(rounding)).any(-1)
-        if negative.any():
-            samples = sample_list(negative)
-            scale = 1 if unit is None else unit[samples[0]].item()
-            raise DomainError(
-                f"{function.name} needs positive semi-definite matrices; matrix {samples[0]} has the eigenvalue "
-                f"{least[samples[0]].item() * scale:.3g}",
-                samples,
+    @staticmethod
+    def tangent(ctx: Any, X_moved: Tensor | None, moved: Tensor | None, *_: Tensor | None) -> Tensor:
+        """That of the result from those of X and, in the place of U's, of P."""
+        ctx.method.require_exact(FORWARD)
+        X, U, eigenvalues, parameter = ctx.saved_tensors
+        parts = []
+        if X_moved is not None:
+            parts.append(MatrixDerivative.apply(X_moved, U, eigenvalues, parameter, ctx.method, ctx.adjoint))
+        if moved is not None:
+            parts.append(
+                MatrixCurvature.apply(X, moved, U, eigenvalues, parameter, ctx.method, ctx.adjoint).to(X.dtype)
             )
-        floor = floor.maximum(-least)
-    present = eigenvalues.abs() > floor
-    if not function.finite_at_zero and not present.all():
-        samples = sample_list(~present.all(-1))
-        remedy = "; set eps, for instance eps=1e-5" if function.nonnegative else ""
-        raise DomainError(
-            f"{function.name} is infinite at 0 and matrix {samples[0]} is singular to the precision of its type"
-            + remedy,
-            samples,
-        )
-    return torch.where(present, eigenvalues, 0), vectors
+        total: Tensor = sum(parts[1:], parts[0])
+        return total
 
 
-def check_range(values: Tensor, method: SpectralMethod, dtype: torch.dtype, unit: Tensor | None) -> None:
-    """Raise DomainError if a result's largest value (B, n) overflows ``dtype``, or vanishes where f scales with P."""
-    degree = method.degree
-    largest = values.abs().amax(-1, keepdim=True).double()
-    if unit is not None and degree is not None:
-        largest = largest * unit.flatten(1).double() ** degree
-    outside = out_of_range(largest.to(dtype), values if degree is not None else torch.zeros_like(values))
-    if outside.any():
-        samples = sample_list(outside)
-        raise range_error(f"{method.function.name} of matrix {samples[0]}", dtype, "matrix", samples)
+class MatrixCurvature(BothModes):
+    """The second derivative of f(P) in two directions X and Y; or, from a cotangent X of Z and Y, one of P.
+
+    In the eigenbasis, with second divided differences of f,
+
+        Q_ij = sum_k f[i, k, j] (A_ik B_kj + B_ik A_kj),   A = U^H sym(X) U,   B = U^H sym(Y) U,
+
+    which is symmetric in X, Y and the matrix it is multiplied with: hence it serves all derivatives of the first
+    derivative. Where f is applied to P + (eps tr(P)/n) I, directions of P, and cotangents of P, are moved by the same
+    share of their trace.
+    """
+
+    @staticmethod
+    def forward(
+        X: Tensor,
+        Y: Tensor,
+        U: Tensor,
+        eigenvalues: Tensor,
+        parameter: Tensor | None,
+        method: SpectralMethod,
+        adjoint: bool,
+    ) -> Tensor:
+        """(B, n, n), in double precision; Y is a direction of P, and X one of Z if ``adjoint``.
+
+        Raises:
+            DerivativeError: a method or function that has no second derivative, or none at one of the matrices.
+        """
+        method = method.at(parameter)
+        method.require_twice_differentiable()
+        function, size = method.function, U.shape[-1]
+        with without_autocast(U):
+            U = U.to(torch.promote_types(U.dtype, torch.float64))
+            shifted_eigenvalues = shifted(eigenvalues.double(), size, function)[..., :-1]
+            require_curvature(function.second_derivative(shifted_eigenvalues), function.name)
+            share = function.relative_shift / size
+            A, B = (U.mH @ symmetric(part.to(U.dtype)) @ U for part in (X, Y))
+            M = function.second_product(
+                shifted_eigenvalues, A if adjoint else with_trace(A, share), with_trace(B, share)
+            )
+            Q = M + M.mH
+            return U @ (with_trace(Q, share) if adjoint else Q) @ U.mH
+
+    backward = no_derivative(THIRD)
+    tangent = no_derivative(THIRD)
+
+
+def with_trace(A: Tensor, share: float) -> Tensor:
+    """A + share tr(A) I of (B, n, n)."""
+    if share == 0:
+        return A
+    return A + share * A.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None] * eye_like(A)

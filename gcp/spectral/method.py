@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcp.errors import PluginError
+from gcp.errors import DerivativeError, PluginError
 from gcp.spectral.loewner import Loewner, Spectrum, shifted, spectrum
 from gcp.spectral.maps import SpectralMap
 from gcp.spectral.maps.shifted import Shifted
 from gcp.spectral.spectral_options import SpectralOptions
+
+SECOND, FORWARD = "second derivatives", "derivatives in forward mode"
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,31 @@ class SpectralMethod:
     function: SpectralMap
     exact: bool = False
     of_matrix: bool = False
+    name: str = ""
 
     @property
     def twice_differentiable(self) -> bool:
-        """Whether the gradient's own gradient is implemented: `CovarianceHessian` knows the exact kernel alone."""
-        return self.exact and self.keep is None and self.function.twice_differentiable and self.function.eps == 0
+        """Whether the gradient's own gradient is known: of the exact kernel, and a map that has a second derivative."""
+        return self.exact and self.keep is None and self.function.twice_differentiable
+
+    def require_exact(self, what: str) -> None:
+        """Raise DerivativeError for ``what`` unless the kernel is the divided differences of f."""
+        if not self.exact or self.keep is not None:
+            raise DerivativeError(
+                f"method '{self.name}' has no {what}, since its gradient is deliberately not the exact derivative; use "
+                "method 'lyapunov', or only the gradient"
+            )
+
+    def require_twice_differentiable(self) -> None:
+        """Raise DerivativeError unless `twice_differentiable`, with the reason."""
+        self.require_exact(SECOND)
+        if isinstance(self.function, Shifted):
+            raise DerivativeError("second derivatives of shrunk covariances are not implemented; set shrinkage=0")
+        if not self.function.twice_differentiable:
+            raise DerivativeError(
+                f"second derivatives of {self.function.name} need f'', which autograd does not find through its "
+                "derivative; give it as a third callable, (f, f', f'')"
+            )
 
     @property
     def working(self) -> torch.dtype:

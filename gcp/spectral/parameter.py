@@ -1,17 +1,26 @@
-"""The gradient of a function's own parameter, such as the exponent of a power."""
+"""The derivative by a function's own parameter, such as the exponent of a power."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from gcp.autograd import ReverseMode, no_derivative, without_autocast
+from gcp.autograd import BothModes, no_derivative, refusing, without_autocast
+from gcp.dtypes import real_of
+from gcp.features import eye_like
 from gcp.scaling import narrowed
 from gcp.spectral.loewner import weighted_trace
 from gcp.spectral.method import SpectralMethod
 
+SECOND = "second derivatives with respect to a function's parameter are not implemented"
 
-class ParameterSlope(ReverseMode):
-    """<G, dZ/dparameter> = sum_i A_ii df(lam_i)/dparameter with A = U^T sym(G) U, the null space included.
+
+def last_derivative(parameter: Tensor | None) -> Tensor | None:
+    """``parameter`` for a derivative whose own derivative with respect to it is an error."""
+    return refusing(parameter, SECOND)
+
+
+class ParameterSlope(BothModes):
+    """<G, dZ/dparameter> = sum_i A_ii df(lam_i)/dparameter with A = U^H sym(G) U, the null space included.
 
     dZ/dparameter, which is C x C, is never formed.
     """
@@ -30,13 +39,34 @@ class ParameterSlope(ReverseMode):
             positions: N of the features, C for a matrix.
             method: the method.
         """
-        method = method.at(parameter)
         with without_autocast(U):
-            weights = method.parameter_weights(eigenvalues, U.shape[-2], positions)
+            weights = method.at(parameter).parameter_weights(eigenvalues, U.shape[-2], positions)
             G, unit = narrowed(grad, U.dtype)
-            slopes = weighted_trace(weights, (U * (G @ U)).sum(-2), G)  # f' may be beyond float32
-            of_samples = (slopes[:, None, None] * unit).flatten(1)  # (B, 1)
+            A = (U.conj() * (G @ U)).sum(-2).real  # the diagonal of U^H G U; of complex G, that of its Hermitian part
+            slopes = weighted_trace(weights, A, G)  # f' may be beyond float32
+            of_samples = (slopes[:, None, None] * unit).squeeze(-1)  # (B, 1)
             slope = of_samples if parameter.shape == of_samples.shape else of_samples.sum()
         return slope.to(parameter).reshape(parameter.shape)
 
-    backward = no_derivative("second derivatives with respect to a function's parameter are not implemented")
+    backward = no_derivative(SECOND)
+    tangent = no_derivative(SECOND)
+
+
+class ParameterTangent(BothModes):
+    """dZ/dparameter times a change of the parameter: U diag(df(lam_i)/dparameter) U^H, the null space included."""
+
+    @staticmethod
+    def forward(
+        moved: Tensor, U: Tensor, eigenvalues: Tensor, parameter: Tensor, positions: int, method: SpectralMethod
+    ) -> Tensor:
+        """(B, C, C) in the dtype of U; the arguments are those of `ParameterSlope`."""
+        with without_autocast(U):
+            weights = method.at(parameter).parameter_weights(eigenvalues, U.shape[-2], positions)
+            change = moved if moved.shape == weights[..., -1:].shape else moved.reshape(())
+            weights = (weights * change).to(real_of(U.dtype))
+            null = weights[..., -1:]
+            Z = (U * (weights[..., :-1] - null).unsqueeze(-2)) @ U.mH
+            return Z + eye_like(Z) * null.unsqueeze(-1)
+
+    backward = no_derivative(SECOND)
+    tangent = no_derivative(SECOND)

@@ -1,4 +1,4 @@
-"""The check that results fit their type; opaque to torch.compile and vmap."""
+"""The checks that results fit their type; opaque to torch.compile and vmap."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcp.dtypes import real_of
 from gcp.errors import DomainError
 from gcp.features import sample_list
-from gcp.operators import define_operator
+from gcp.operators import define_operator, flattened
 
 
 def require_in_range(Z: Tensor, eigenvalues: Tensor, name: str) -> None:
@@ -36,17 +37,63 @@ def _allocate(Z: Tensor, eigenvalues: Tensor, name: str) -> Tensor:
     return Z.new_empty(len(Z), dtype=torch.bool)
 
 
-def _vmap(info: Any, in_dims: tuple[int | None, ...], Z: Tensor, eigenvalues: Tensor, name: str) -> tuple[Tensor, int]:
-    size = info.batch_size
-    batched = [
-        part.expand(size, *part.shape) if dim is None else part.movedim(dim, 0)
-        for part, dim in zip((Z, eigenvalues), in_dims, strict=False)
-    ]
-    checked = torch.ops.gcp.require_in_range(*(part.flatten(0, 1) for part in batched), name)
-    return checked.unflatten(0, (size, -1)), 0
+def _vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Tensor, int]:
+    return torch.ops.gcp.require_in_range(*flattened(info, in_dims, arguments)).unflatten(0, (info.batch_size, -1)), 0
 
 
 define_operator("require_in_range(Tensor Z, Tensor eigenvalues, str name) -> Tensor", _operator, _allocate, _vmap)
+
+
+def checked_values(
+    values: Tensor, name: str, dtype: torch.dtype, degree: float | Tensor | None, unit: Tensor | None
+) -> Tensor:
+    """The eigenvalues (B, n) of f(P), if they are numbers that ``dtype`` holds; in exported programs unchecked.
+
+    Args:
+        values: of f, of matrices that were divided by ``unit``.
+        name: of f.
+        dtype: of the result.
+        degree: d of f(c P) = c^d f(P); then values that vanish are out of range, too. None: f does not scale.
+        unit: (B, 1, 1), or None.
+
+    Raises:
+        DomainError: a value that is not finite, or a result's largest one out of range; names the matrices.
+    """
+    if torch.compiler.is_exporting():
+        return values
+    largest = values.abs().amax(-1, keepdim=True).double()
+    if unit is not None and degree is not None:
+        largest = largest * unit.flatten(1).double() ** degree
+    checked: Tensor = torch.ops.gcp.checked_values(values, largest.to(real_of(dtype)), degree is not None, name)
+    return checked
+
+
+def _check_values(values: Tensor, largest: Tensor, scales: bool, name: str) -> Tensor:
+    finite = values.isfinite().all(-1)
+    if not finite.all():
+        samples = sample_list(~finite)
+        raise DomainError(f"{name} is not finite at an eigenvalue of matrix {samples[0]}", samples)
+    outside = out_of_range(largest, values if scales else torch.zeros_like(values))
+    if outside.any():
+        samples = sample_list(outside)
+        raise range_error(f"{name} of matrix {samples[0]}", largest.dtype, "matrix", samples)
+    return values.clone()
+
+
+def _allocate_values(values: Tensor, largest: Tensor, scales: bool, name: str) -> Tensor:
+    return torch.empty_like(values)
+
+
+def _vmap_values(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Tensor, int]:
+    return torch.ops.gcp.checked_values(*flattened(info, in_dims, arguments)).unflatten(0, (info.batch_size, -1)), 0
+
+
+define_operator(
+    "checked_values(Tensor values, Tensor largest, bool scales, str name) -> Tensor",
+    _check_values,
+    _allocate_values,
+    _vmap_values,
+)
 
 
 def out_of_range(values: Tensor, nonzero: Tensor) -> Tensor:

@@ -353,9 +353,9 @@ def test_second_derivatives_are_refused_not_dropped():
     alpha = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
     P, x = definite(2, size=3).requires_grad_(), features(2, 3, 5).requires_grad_()
     calls = [
-        (lambda: gcp.spectral_function(P, "log"), P),
-        (lambda: gcp.covariance_function(x, "exp_neg"), x),
-        (lambda: gcp.covariance_function(x, SquareRoot(eps=0.1)), x),
+        (lambda: gcp.spectral_function(P, "log", "taylor"), P),
+        (lambda: gcp.covariance_function(x, "exp_neg", "pade"), x),
+        (lambda: gcp.covariance_function(x, SquareRoot(eps=0.1), "newton"), x),
         (lambda: gcp.covariance_function(x.detach(), Power(alpha)), alpha),
         (lambda: gcp.spectral_function(P.detach(), Power(alpha)), alpha),
     ]

@@ -20,9 +20,11 @@ COMPLEX = torch.eye(4, dtype=torch.complex64)
 MAPS = np.ones((2, 8, 3, 3), dtype=np.float32)
 
 
-def tensors(function: Callable[..., object]) -> list[Callable[[], object]]:
-    """Calls of ``function`` with what is no tensor of real floating-point numbers."""
-    wrong: list[object] = [ARRAY, [[1.0]], 3.0, None, "matrix", INTEGERS, COMPLEX, INTEGERS.bool()]
+def tensors(function: Callable[..., object], complex: bool = False) -> list[Callable[[], object]]:
+    """Calls of ``function`` with what is no tensor of floating-point numbers, which may be ``complex``."""
+    wrong: list[object] = [ARRAY, [[1.0]], 3.0, None, "matrix", INTEGERS, INTEGERS.bool()]
+    if not complex:
+        wrong.append(COMPLEX)
     return [lambda value=value: function(value) for value in wrong]
 
 
@@ -76,7 +78,7 @@ CALLS: dict[str, list[Callable[[], object]]] = {
         ),
     ],
     "spectral_function": [
-        *tensors(gcp.spectral_function),
+        *tensors(gcp.spectral_function, complex=True),
         *arguments(
             gcp.spectral_function,
             {"matrix": torch.eye(4)},

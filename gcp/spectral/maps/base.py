@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from gcp.errors import OptionError
+from gcp.errors import DerivativeError, OptionError
 from gcp.options import check_type
 from gcp.registry import Registry
+from gcp.spectral.maps.differences import second_difference, second_product
 
 
 class SpectralMap(ABC):
@@ -23,19 +24,12 @@ class SpectralMap(ABC):
         nonnegative: whether f lives on lam >= 0 only, so that matrices must be positive semi-definite.
         eps: how far the eigenvalues are moved away from 0 before f sees them; 0: not at all.
         relative: whether eps is in units of the matrix's own mean eigenvalue.
-        twice_differentiable: whether `CovarianceHessian` is the second derivative of this very map. A map declares it
-            itself: a subclass, whose f is another, starts without.
     """
 
     name: ClassVar[str]
-    twice_differentiable: ClassVar[bool] = False
     nonnegative: bool = False
     eps: float = 0.0
     relative: bool = True
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.twice_differentiable = vars(cls).get("twice_differentiable", False)
 
     @property
     @abstractmethod
@@ -53,6 +47,31 @@ class SpectralMap(ABC):
     @abstractmethod
     def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
         """(f(a) - f(b))/(a - b) without cancellation, broadcast; f'(a) where a = b."""
+
+    def second_derivative(self, eigenvalues: Tensor) -> Tensor:
+        """f''(lam), elementwise; only for maps that are `twice_differentiable`."""
+        raise DerivativeError(f"{self.name} has no second derivative: its map defines none")
+
+    def second_divided_difference(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        """f[a, b, c] without cancellation, broadcast and symmetric; f''(a)/2 where all are equal."""
+        return second_difference(self.divided_difference, self.second_derivative, a, b, c)
+
+    def second_product(self, eigenvalues: Tensor, A: Tensor, B: Tensor) -> Tensor:
+        """M_ij = sum_k f[i, k, j] A_ik B_kj of ``eigenvalues`` (..., n) and (..., n, n); infinite weights are 0.
+
+        In an eigenbasis the second derivative of f(P) in two directions A and B is M + M^T.
+        """
+        return second_product(self.second_divided_difference, eigenvalues, A, B)
+
+    @property
+    def twice_differentiable(self) -> bool:
+        """Whether `second_derivative` is that of this very map: not of one that a subclass made another f of."""
+        owner = {
+            name: next(cls for cls in type(self).__mro__ if name in vars(cls))
+            for name in ("value", "derivative", "divided_difference", "second_derivative")
+        }
+        second = owner.pop("second_derivative")
+        return second is not SpectralMap and all(issubclass(second, cls) for cls in owner.values())
 
     @property
     def parameter(self) -> Tensor | None:
@@ -92,6 +111,11 @@ class SpectralMap(ABC):
         """Whether f or its slope is infinite at 0."""
         slope = self.derivative(torch.zeros(1, dtype=torch.float64))
         return not (math.isfinite(self.at_zero) and bool(slope.isfinite()))
+
+    @property
+    def relative_shift(self) -> float:
+        """eps where it is relative, so that the shift depends on the matrix; otherwise 0."""
+        return self.eps if self.relative else 0.0
 
     def shift(self, eigenvalues: Tensor, channels: int) -> Tensor | None:
         """What is added to the eigenvalues (..., n) of a matrix of size ``channels``: (..., 1), or None."""

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from gcp.errors import OptionError
 from gcp.spectral.maps.base import RegularisedMap
-
-_NODE = 0.6**0.5  # Gauss-Legendre rule of three points on [-1, 1], exact for polynomials of degree 5
-_OUTER, _INNER = 5 / 18, 8 / 18
+from gcp.spectral.maps.differences import first_difference
 
 
 @dataclass(frozen=True)
@@ -24,12 +22,14 @@ class Custom(RegularisedMap):
         slope: f'; may be infinite at 0, nowhere else.
         nonnegative: f lives on lam >= 0 only; rounding below 0 then counts as 0 and real negative eigenvalues are
             refused. Otherwise any symmetric matrix is accepted.
+        curvature: f'', for second derivatives; None: by autograd of ``slope``.
         eps, relative: see `RegularisedMap`.
     """
 
     function: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor], Tensor]
     nonnegative: bool = False
+    curvature: Callable[[Tensor], Tensor] | None = None
 
     name = "custom"
 
@@ -52,16 +52,27 @@ class Custom(RegularisedMap):
         return self.slope(eigenvalues)
 
     def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
-        """The quotient; between close eigenvalues the mean of f' over [a, b] by three Gauss points around the middle.
+        """The quotient; between close eigenvalues the mean of f' over [a, b]."""
+        return first_difference(self.function, self.slope, a, b)
 
-        The quotient loses eps/gap to cancellation, the rule errs by gap^6 f^(7)/2e6 (gap relative to the larger):
-        at eps^(1/5), where they are exchanged, both are far below what the midpoint alone would leave.
-        """
-        gap = a - b
-        close = gap.abs() <= torch.finfo(gap.dtype).eps ** 0.2 * torch.maximum(a.abs(), b.abs())
-        middle, half = (a + b) / 2, gap / 2
-        # A slope that is infinite at 0 is asked there only by pairs that are not close.
-        mean = _INNER * self.slope(middle) + _OUTER * (
-            self.slope(middle - _NODE * half) + self.slope(middle + _NODE * half)
-        )
-        return torch.where(close, mean, (self.function(a) - self.function(b)) / torch.where(close, 1, gap))
+    def second_derivative(self, eigenvalues: Tensor) -> Tensor:
+        """f''(lam)."""
+        if self.curvature is not None:
+            return self.curvature(eigenvalues)
+        pull_back = torch.func.vjp(self.slope, eigenvalues)[1]
+        curvature: Tensor = pull_back(torch.ones_like(eigenvalues))[0]
+        return curvature
+
+    @property
+    def twice_differentiable(self) -> bool:
+        """Whether f'' is given, or autograd of f' agrees with differences of f': where f' leaves torch, it finds 0."""
+        if self.curvature is not None:
+            return True
+        points = torch.tensor([0.3, 0.7, 1.3, 2.9], dtype=torch.float64)
+        try:
+            found = self.second_derivative(points)
+        except RuntimeError:  # torch's, of operations it cannot differentiate
+            return False
+        step = 1e-5
+        expected = (self.slope(points + step) - self.slope(points - step)) / (2 * step)
+        return bool(torch.allclose(found, expected, rtol=1e-4, atol=1e-6, equal_nan=True))

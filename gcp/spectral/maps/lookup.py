@@ -1,4 +1,4 @@
-"""A spectral map from what users write: a name, a map, or a pair of callables."""
+"""A spectral map from what users write: a name, a map, or callables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from gcp.registry import nearest
 from gcp.spectral.maps.base import MAPS, SpectralMap
 from gcp.spectral.maps.custom import Custom
 
-Pair = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
+Elementwise = Callable[[Tensor], Tensor]
+Pair = tuple[Elementwise, Elementwise] | tuple[Elementwise, Elementwise, Elementwise]
 
 
 def list_functions() -> list[str]:
@@ -40,7 +41,8 @@ def as_map(f: str | SpectralMap | Pair, options: Mapping[str, Any] | None = None
     """The map that ``f`` stands for.
 
     Args:
-        f: one of `list_functions()`, a map of `gcp.spectral.maps`, or (function, derivative).
+        f: one of `list_functions()`, a map of `gcp.spectral.maps`, (function, derivative), or these and the second
+            derivative.
         options: the named map's own, such as eps or alpha; or a pair's `Custom` ones.
 
     Raises:
@@ -65,9 +67,9 @@ def as_map(f: str | SpectralMap | Pair, options: Mapping[str, Any] | None = None
         if missing:
             raise OptionError(f"spectral function '{f}' needs {', '.join(missing)}, such as {f}({missing[0]}=0.5)")
         return cls(**options)
-    if isinstance(f, tuple) and len(f) == 2 and all(callable(part) for part in f):
-        return Custom(function=f[0], slope=f[1], **options)
+    if isinstance(f, tuple) and len(f) in (2, 3) and all(callable(part) for part in f):
+        return Custom(*f[:2], curvature=f[2] if len(f) == 3 else None, **options)
     raise OptionError(
         f"f must be one of {', '.join(MAPS.names())}, a map of gcp.spectral.maps, or a pair of callables "
-        f"(function, derivative); got {f!r}"
+        f"(function, derivative), with the second derivative as a third if autograd cannot find it; got {f!r}"
     )

@@ -90,6 +90,12 @@ class Power(RegularisedMap):
         quotient = torch.where(g == 0, self.exponent, -torch.expm1(self.exponent * log_ratio) / g)
         return larger ** (self.exponent - 1) * quotient
 
+    def second_derivative(self, eigenvalues: Tensor) -> Tensor:
+        """alpha (alpha - 1) lam^(alpha - 2); 0 everywhere for the exponents 0 and 1."""
+        factor = self.exponent * (self.exponent - 1)
+        curvature = factor * eigenvalues ** (self.exponent - 2)
+        return torch.where(torch.as_tensor(factor, device=eigenvalues.device) == 0, 0, curvature)
+
     def parameter_derivative(self, eigenvalues: Tensor) -> Tensor:
         """lam^alpha log(lam), 0 at 0."""
         logarithm = torch.where(eigenvalues > 0, eigenvalues, 1).log()
