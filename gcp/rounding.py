@@ -30,6 +30,25 @@ def rounding_floor(descending: Tensor, channels: int, positions: int) -> Tensor:
     return torch.finfo(descending.dtype).eps * max(channels, positions) * largest
 
 
+def gap_floor(values: Tensor, size: int, roundoff: float) -> Tensor:
+    """Gap up to which two eigenvalues of one matrix may be the rounding of one, (..., 1), from all of them (..., n).
+
+    Of a matrix, unlike one of its own making, a decomposition does not know how it came about: sums of products, and
+    storing, move eigenvalues by a few units of roundoff of the largest.
+
+    Args:
+        values: eigenvalues or singular values, in the dtype they were computed in.
+        size: the larger side of the matrix.
+        roundoff: of the dtype the matrix came in; single precision's at most, so that half types keep their gaps.
+
+    >>> gap_floor(torch.tensor([4.0, -1.0]), 2, roundoff=2**-10).log2()
+    tensor([-17.])
+    """
+    largest = torch.nn.functional.pad(values.abs(), (0, 1)).amax(-1, keepdim=True)  # of none, 0
+    single = torch.finfo(torch.float32).eps
+    return max(max(size, 16) * torch.finfo(values.dtype).eps, 8 * min(roundoff, single)) * largest
+
+
 def negative_rounding(size: int, eps: float, factorisation: float = 0.0) -> float:
     """How far below 0 rounding may take a null eigenvalue of a matrix (size, size), in units of the largest one.
 

@@ -121,7 +121,7 @@ def _singular_triplets(matrix: Tensor, full_matrices: bool) -> Triplets:
 def _no_triplets(matrix: Tensor, full_matrices: bool) -> Triplets:
     rows, columns = matrix.shape[-2:]
     k = min(rows, columns)
-    U, V = (matrix.new_empty((*matrix.shape[:-2], size if full_matrices else k, size)).mT for size in (rows, columns))
+    U, V = (matrix.new_empty((*matrix.shape[:-2], size, size if full_matrices else k)) for size in (rows, columns))
     return U, matrix.new_empty((*matrix.shape[:-2], k), dtype=matrix.dtype.to_real()), V
 
 

@@ -12,7 +12,7 @@ from gcp.errors import OptionError
 from gcp.features import symmetric
 from gcp.linalg.decompose import REAL, check_matrices, eigenpairs
 from gcp.linalg.gauge import check_gauge
-from gcp.linalg.vector_method import Final, Quotients, VectorMethod, derivative, vector_method
+from gcp.linalg.vector_method import Final, Origin, Quotients, VectorMethod, derivative, vector_method
 from gcp.scaling import exact_unit
 
 ADVICE = (
@@ -110,6 +110,7 @@ class Eigh(BothModes):
         """Keep the eigenpairs."""
         A, ctx.method, _ = inputs
         ctx.dtype = A.dtype
+        ctx.origin = Origin(A.shape[-1], A.shape[-1], torch.finfo(A.dtype).eps)
         keep(ctx, *output)
         ctx.set_materialize_grads(False)
 
@@ -119,9 +120,7 @@ class Eigh(BothModes):
         if glam is None and gU is None:
             return None, None, None
         eigenvalues, U = ctx.saved_tensors
-        grad: Tensor = derivative(
-            gradient, EighGradient, ctx.method, (U.shape[-2], U.shape[-1]), eigenvalues, U, glam, gU
-        )
+        grad: Tensor = derivative(gradient, EighGradient, ctx.method, ctx.origin, eigenvalues, U, glam, gU)
         return grad.to(ctx.dtype), None, None
 
     @staticmethod
@@ -130,7 +129,7 @@ class Eigh(BothModes):
         eigenvalues, U = ctx.saved_tensors
         assert dA is not None
         tangents: tuple[Tensor, Tensor] = derivative(
-            tangent_of_pairs, EighTangent, ctx.method, (U.shape[-2], U.shape[-1]), eigenvalues, U, dA
+            tangent_of_pairs, EighTangent, ctx.method, ctx.origin, eigenvalues, U, dA
         )
         return tangents
 
@@ -179,14 +178,14 @@ class EighGradient(Final):
     def forward(
         refusal: str,
         method: VectorMethod,
-        size: tuple[int, int],
+        origin: Origin,
         eigenvalues: Tensor,
         U: Tensor,
         glam: Tensor | None,
         gU: Tensor | None,
     ) -> Tensor:
         """(..., n, n)."""
-        return gradient(method, method.quotients(eigenvalues, size), eigenvalues, U, glam, gU)
+        return gradient(method, method.quotients(eigenvalues, origin), eigenvalues, U, glam, gU)
 
 
 class EighTangent(Final):
@@ -194,7 +193,7 @@ class EighTangent(Final):
 
     @staticmethod
     def forward(
-        refusal: str, method: VectorMethod, size: tuple[int, int], eigenvalues: Tensor, U: Tensor, dA: Tensor
+        refusal: str, method: VectorMethod, origin: Origin, eigenvalues: Tensor, U: Tensor, dA: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Of eigenvalues (..., n) and eigenvectors (..., n, n)."""
-        return tangent_of_pairs(method, method.quotients(eigenvalues, size), eigenvalues, U, dA)
+        return tangent_of_pairs(method, method.quotients(eigenvalues, origin), eigenvalues, U, dA)

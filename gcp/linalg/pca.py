@@ -12,7 +12,7 @@ from gcp.errors import OptionError
 from gcp.features import flat_features
 from gcp.linalg.eigh import ADVICE
 from gcp.linalg.gauge import check_gauge
-from gcp.linalg.vector_method import Final, Quotients, VectorMethod, vector_method
+from gcp.linalg.vector_method import Final, Origin, Quotients, VectorMethod, vector_method
 from gcp.scaling import exact_unit
 from gcp.spectral.decomposition import factorise
 
@@ -83,6 +83,8 @@ class PrincipalComponents(BothModes):
         """Keep the factors."""
         x, ctx.method = inputs
         ctx.dtype = x.dtype
+        # The matrix of their products was made in the dtype that was decomposed.
+        ctx.origin = Origin(x.shape[-2], max(x.shape[-2:]), roundoff=0.0)
         ctx.mark_non_differentiable(output[2])
         keep(ctx, *output)
         ctx.set_materialize_grads(False)
@@ -93,7 +95,7 @@ class PrincipalComponents(BothModes):
         if glam is None and gU is None:
             return None, None
         eigenvalues, U, V = ctx.saved_tensors
-        grad = PCAGradient.apply(REFUSAL, ctx.method, (U.shape[-2], V.shape[-2]), eigenvalues, U, V, glam, gU)
+        grad = PCAGradient.apply(REFUSAL, ctx.method, ctx.origin, eigenvalues, U, V, glam, gU)
         return grad.to(ctx.dtype), None
 
     @staticmethod
@@ -101,7 +103,7 @@ class PrincipalComponents(BothModes):
         """Tangents of eigenvalues and U."""
         eigenvalues, U, V = ctx.saved_tensors
         assert dx is not None
-        tangents = PCATangent.apply(REFUSAL, ctx.method, (U.shape[-2], V.shape[-2]), eigenvalues, U, V, dx)
+        tangents = PCATangent.apply(REFUSAL, ctx.method, ctx.origin, eigenvalues, U, V, dx)
         return *tangents, None
 
 
@@ -158,7 +160,7 @@ class PCAGradient(Final):
     def forward(
         refusal: str,
         method: VectorMethod,
-        size: tuple[int, int],
+        origin: Origin,
         eigenvalues: Tensor,
         U: Tensor,
         V: Tensor,
@@ -166,7 +168,7 @@ class PCAGradient(Final):
         gU: Tensor | None,
     ) -> Tensor:
         """(B, C, N)."""
-        return gradient(method, method.quotients(eigenvalues, size), eigenvalues, U, V, glam, gU)
+        return gradient(method, method.quotients(eigenvalues, origin), eigenvalues, U, V, glam, gU)
 
 
 class PCATangent(Final):
@@ -174,7 +176,7 @@ class PCATangent(Final):
 
     @staticmethod
     def forward(
-        refusal: str, method: VectorMethod, size: tuple[int, int], eigenvalues: Tensor, U: Tensor, V: Tensor, dx: Tensor
+        refusal: str, method: VectorMethod, origin: Origin, eigenvalues: Tensor, U: Tensor, V: Tensor, dx: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Of eigenvalues (B, n) and U (B, C, n)."""
-        return tangent_of_components(method, method.quotients(eigenvalues, size), eigenvalues, U, V, dx)
+        return tangent_of_components(method, method.quotients(eigenvalues, origin), eigenvalues, U, V, dx)

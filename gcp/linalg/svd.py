@@ -11,8 +11,7 @@ from gcp.autograd import BothModes, keep, no_derivative, without_autocast
 from gcp.features import symmetric
 from gcp.linalg.decompose import REAL, check_matrices, singular_triplets
 from gcp.linalg.gauge import check_gauge
-from gcp.linalg.vector_method import Final, Quotients, VectorMethod, derivative, reciprocal, vector_method
-from gcp.rounding import rounding_floor
+from gcp.linalg.vector_method import Final, Origin, Quotients, VectorMethod, derivative, reciprocal, vector_method
 from gcp.scaling import exact_unit
 
 ADVICE = (
@@ -105,6 +104,7 @@ class SingularTriplets(BothModes):
         """Keep the triplets."""
         A, ctx.method = inputs
         ctx.dtype = A.dtype
+        ctx.origin = Origin(min(A.shape[-2:]), max(A.shape[-2:]), torch.finfo(A.dtype).eps)
         keep(ctx, *output)
         ctx.set_materialize_grads(False)
 
@@ -114,7 +114,7 @@ class SingularTriplets(BothModes):
         if gU is None and gs is None and gV is None:
             return None, None
         U, s, V = ctx.saved_tensors
-        grad: Tensor = derivative(gradient, SVDGradient, ctx.method, (U.shape[-2], V.shape[-2]), s, U, V, gU, gs, gV)
+        grad: Tensor = derivative(gradient, SVDGradient, ctx.method, ctx.origin, s, U, V, gU, gs, gV)
         return grad.to(ctx.dtype), None
 
     @staticmethod
@@ -122,9 +122,7 @@ class SingularTriplets(BothModes):
         """Tangents of the triplets."""
         U, s, V = ctx.saved_tensors
         assert dA is not None
-        tangents: tuple[Tensor, ...] = derivative(
-            tangent_of_triplets, SVDTangent, ctx.method, (U.shape[-2], V.shape[-2]), s, U, V, dA
-        )
+        tangents: tuple[Tensor, ...] = derivative(tangent_of_triplets, SVDTangent, ctx.method, ctx.origin, s, U, V, dA)
         return tangents
 
 
@@ -151,12 +149,10 @@ class Inverses(NamedTuple):
 
 
 def _inverses(found: Quotients, s: Tensor, real: torch.dtype) -> Inverses:
-    with torch.no_grad():
-        floor = rounding_floor(s, *found.size)
     if found.kept is not None:
         s = torch.where(found.kept, s, 0)  # what topn drops counts as null
-    sums = reciprocal(s.unsqueeze(-1) + s.unsqueeze(-2), 2 * floor.unsqueeze(-1))
-    return Inverses(sums.to(real), reciprocal(s, floor).to(real).unsqueeze(-2))
+    sums = reciprocal(s.unsqueeze(-1) + s.unsqueeze(-2), 2 * found.floor.unsqueeze(-1))
+    return Inverses(sums.to(real), reciprocal(s, found.floor).to(real).unsqueeze(-2))
 
 
 def gradient(
@@ -206,8 +202,7 @@ def _check(
     roundoff: float,
 ) -> None:
     check_gauge(found.tied, total, gs, method.gauge, ADVICE, roundoff)
-    with torch.no_grad():
-        null = s <= rounding_floor(s, *found.size)
+    null = s <= found.floor
     # There U and V may be turned each on its own.
     check_gauge(null.unsqueeze(-1) & null.unsqueeze(-2), contrast, None, method.gauge, ADVICE, roundoff)
 
@@ -243,7 +238,7 @@ class SVDGradient(Final):
     def forward(
         refusal: str,
         method: VectorMethod,
-        size: tuple[int, int],
+        origin: Origin,
         s: Tensor,
         U: Tensor,
         V: Tensor,
@@ -252,7 +247,7 @@ class SVDGradient(Final):
         gV: Tensor | None,
     ) -> Tensor:
         """(..., m, n)."""
-        return gradient(method, method.quotients(s, size), s, U, V, gU, gs, gV)
+        return gradient(method, method.quotients(s, origin), s, U, V, gU, gs, gV)
 
 
 class SVDTangent(Final):
@@ -260,7 +255,7 @@ class SVDTangent(Final):
 
     @staticmethod
     def forward(
-        refusal: str, method: VectorMethod, size: tuple[int, int], s: Tensor, U: Tensor, V: Tensor, dA: Tensor
+        refusal: str, method: VectorMethod, origin: Origin, s: Tensor, U: Tensor, V: Tensor, dA: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Of U, s and V."""
-        return tangent_of_triplets(method, method.quotients(s, size), s, U, V, dA)
+        return tangent_of_triplets(method, method.quotients(s, origin), s, U, V, dA)

@@ -17,9 +17,25 @@ from gcp.methods import METHODS, MethodInfo
 from gcp.methods.table import VECTORS
 from gcp.options import make_options, option_names
 from gcp.registry import nearest, resolve
+from gcp.rounding import gap_floor
 from gcp.spectral.kernels import vector_quotient
 from gcp.spectral.pairs import levels
 from gcp.spectral.spectral_options import SpectralOptions
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where values come from. No tuple, which torch would take for several inputs of a Function.
+
+    Attributes:
+        channels: how many there are that `topn` keeps a fraction of.
+        size: the larger side of the matrices.
+        roundoff: of the dtype that the matrices came in.
+    """
+
+    channels: int
+    size: int
+    roundoff: float
 
 
 @dataclass(frozen=True)
@@ -43,19 +59,20 @@ class VectorMethod:
         """Whether D is 1/(lam_i - lam_j) itself, which has further derivatives."""
         return self.info.exact_quotient
 
-    def quotients(self, values: Tensor, size: tuple[int, int]) -> Quotients:
-        """D and what goes with it, of eigenvalues or singular values (..., n) of matrices (..., *size)."""
+    def quotients(self, values: Tensor, origin: Origin) -> Quotients:
+        """D and what goes with it, of eigenvalues or singular values (..., n)."""
         descending, restored = _by_magnitude(values) if self.signed else (values, None)
-        pairs = levels(descending, *size, self.signed)
+        floor = gap_floor(values, origin.size, origin.roundoff)
+        pairs = levels(descending, origin.channels, self.signed, floor)
         D = vector_quotient(pairs, self.options, self.info.weight, self.info.quotient)
         kept = None if self.info.keep is None else resolve(self.info.keep)(pairs, self.options)[..., :-1]
         among, null, tied = D[..., :-1, :-1], D[..., :-1, -1], pairs.tied[..., :-1, :-1]
         if restored is None:
-            return Quotients(among, null, tied, kept, size)
-        rows, columns = restored.unsqueeze(-1).expand_as(among), restored.unsqueeze(-2).expand_as(among)
-        among, tied = (part.gather(-2, rows).gather(-1, columns) for part in (among, tied))
+            return Quotients(among, null, tied, kept, floor)
+        down, across = restored.unsqueeze(-1).expand_as(among), restored.unsqueeze(-2).expand_as(among)
+        among, tied = (part.gather(-2, down).gather(-1, across) for part in (among, tied))
         kept = None if kept is None else kept.gather(-1, restored)
-        return Quotients(among, null.gather(-1, restored), tied, kept, size)
+        return Quotients(among, null.gather(-1, restored), tied, kept, floor)
 
     @property
     def refusal(self) -> str:
@@ -76,14 +93,14 @@ class Quotients:
         null: D towards the null space, (..., n).
         tied: (..., n, n) bool, pairs that cannot be told apart.
         kept: (..., n) bool, values that have a gradient; None: all.
-        size: (rows, columns) of the matrices.
+        floor: (..., 1), up to which a value, or the gap of two, is rounding.
     """
 
     among: Tensor
     null: Tensor
     tied: Tensor
     kept: Tensor | None
-    size: tuple[int, int]
+    floor: Tensor
 
 
 def vector_method(
@@ -151,9 +168,9 @@ class ReciprocalGap(BothModes):
     """D of a method whose D is 1/(lam_i - lam_j): dD_ij = -D_ij^2 (dlam_i - dlam_j), to any order."""
 
     @staticmethod
-    def forward(values: Tensor, method: VectorMethod, size: tuple[int, int]) -> Tensor:
+    def forward(values: Tensor, method: VectorMethod, origin: Origin) -> Tensor:
         """(..., n, n) of values (..., n)."""
-        return method.quotients(values, size).among.clone(memory_format=torch.contiguous_format)  # no view
+        return method.quotients(values, origin).among.clone(memory_format=torch.contiguous_format)  # no view
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -177,7 +194,7 @@ class ReciprocalGap(BothModes):
 
 
 class Final(BothModes):
-    """A derivative that has none of its own: ``forward(refusal, method, size, values, ...)``, and what is then said.
+    """A derivative that has none of its own: ``forward(refusal, method, origin, values, ...)``, and what is then said.
 
     Its subclasses list their tensors one by one: the compiler loses count of more.
     """
@@ -199,20 +216,21 @@ class Final(BothModes):
 
 
 def derivative(
-    rule: Any, final: type[Final], method: VectorMethod, size: tuple[int, int], values: Tensor, *tensors: Tensor | None
+    rule: Any, final: type[Final], method: VectorMethod, origin: Origin, values: Tensor, *tensors: Tensor | None
 ) -> Any:
     """``rule(method, quotients, values, *tensors)`` for exact methods, differentiable; otherwise by ``final``.
 
     >>> method = vector_method("pade", {}, signed=True)
-    >>> derivative(lambda method, found, values: found.among, Final, method, (2, 2), torch.tensor([1.0, 3.0]))
+    >>> origin = Origin(2, 2, 2**-23)
+    >>> derivative(lambda method, found, values: found.among, Final, method, origin, torch.tensor([1.0, 3.0]))
     tensor([[ 0.0000, -0.5000],
             [ 0.5000,  0.0000]])
     """
     if not method.exact:
-        return final.apply(method.refusal, method, size, values, *tensors)
+        return final.apply(method.refusal, method, origin, values, *tensors)
     with torch.no_grad():
-        found = method.quotients(values, size)
-    found = dataclasses.replace(found, among=ReciprocalGap.apply(values, method, size))
+        found = method.quotients(values, origin)
+    found = dataclasses.replace(found, among=ReciprocalGap.apply(values, method, origin))
     return rule(method, found, values, *tensors)
 
 

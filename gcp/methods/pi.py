@@ -31,7 +31,8 @@ def weight(pairs: Pairs, options: PowerIterationOptions) -> Tensor:
 
     >>> import torch
     >>> from gcp.spectral.pairs import levels
-    >>> weight(levels(torch.tensor([4.0, 1.0]), 2, 2, signed=False), PowerIterationOptions(iterations=1))[0, 1]
+    >>> pairs = levels(torch.tensor([4.0, 1.0]), 2, False, torch.tensor([1e-6]))
+    >>> weight(pairs, PowerIterationOptions(iterations=1))[0, 1]
     tensor(0.9375)
     """
     import torch

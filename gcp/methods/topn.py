@@ -72,7 +72,7 @@ def quotient(pairs: Pairs, options: TopNOptions) -> Tensor:
 
     >>> import torch
     >>> from gcp.spectral.pairs import levels
-    >>> quotient(levels(torch.tensor([4.0, 1.0]), 2, 2, signed=False), TopNOptions(n=1))[0, 1]
+    >>> quotient(levels(torch.tensor([4.0, 1.0]), 2, False, torch.tensor([1e-6])), TopNOptions(n=1))[0, 1]
     tensor(0.2500)
     """
     mask = kept(pairs, options)

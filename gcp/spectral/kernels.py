@@ -53,7 +53,7 @@ def vector_quotient(pairs: Pairs, options: Any, weight: PairFunction | None, quo
 
     >>> import torch
     >>> from gcp.spectral.pairs import levels
-    >>> pairs = levels(torch.tensor([4.0, 1.0]), 2, 2, signed=False)
+    >>> pairs = levels(torch.tensor([4.0, 1.0]), 2, False, torch.tensor([1e-6]))
     >>> vector_quotient(pairs, None, lambda pairs, options: 0.75, None)[0]
     tensor([0.0000, 0.2500, 0.1875])
     """

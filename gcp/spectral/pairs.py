@@ -119,14 +119,19 @@ class Levels(Pairs):
         return not self.signed
 
 
-def levels(eigenvalues: Tensor, channels: int, positions: int, signed: bool) -> Levels:
+def levels(eigenvalues: Tensor, channels: int, signed: bool, floor: Tensor) -> Levels:
     """What a method's quotient needs to know; ``eigenvalues`` (..., n) descending in magnitude, 0 is appended.
 
-    >>> levels(torch.tensor([[4.0, 1.0]]), 2, 2, signed=False).gap[0, 0]
+    Args:
+        channels: the size of the matrices.
+        signed: whether eigenvalues may be negative.
+        floor: (..., 1), gaps up to which are ties.
+
+    >>> levels(torch.tensor([4.0, 1.0]), 2, False, torch.tensor([1e-6])).gap[0]
     tensor([0., 3., 4.])
     """
     padded = torch.nn.functional.pad(eigenvalues, (0, 1))
-    return Levels(padded, ties(padded, channels, positions), channels, signed)
+    return Levels(padded, within(padded, floor), channels, signed)
 
 
 def ties(descending: Tensor, channels: int, positions: int) -> Tensor:
@@ -135,5 +140,14 @@ def ties(descending: Tensor, channels: int, positions: int) -> Tensor:
     >>> ties(torch.tensor([1.0, 1.0 - 1e-7, 0.5]), 3, 3)[0]
     tensor([ True,  True, False])
     """
-    gap = (descending.unsqueeze(-1) - descending.unsqueeze(-2)).abs_()
-    return gap <= rounding_floor(descending, channels, positions).unsqueeze(-1)
+    return within(descending, rounding_floor(descending, channels, positions))
+
+
+def within(values: Tensor, floor: Tensor) -> Tensor:
+    """Pairs (..., n, n) of values (..., n) that are no further apart than floor (..., 1).
+
+    >>> within(torch.tensor([1.0, 0.5]), torch.tensor([0.1]))
+    tensor([[ True, False],
+            [False,  True]])
+    """
+    return (values.unsqueeze(-1) - values.unsqueeze(-2)).abs_() <= floor.unsqueeze(-1)

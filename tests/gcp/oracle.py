@@ -33,6 +33,44 @@ def weight(name: str, larger: float, smaller: float, largest: float) -> float:
     return exact
 
 
+def quotient(name: str, own: float, other: float, largest: float) -> float:
+    """What stands for 1/(own - other) on the cotangent of the vector of ``own``, at the default options of ``name``."""
+    if name in ("original", "pade"):
+        return 1 / (own - other)
+    if name == "trunc":
+        return min(max(1 / (own - other), -1e10), 1e10)
+    if name == "lorentz":
+        return (own - other) / ((own - other) ** 2 + (1e-6 * largest) ** 2)
+    larger, smaller = (own, other) if abs(own) > abs(other) else (other, own)
+    terms = {"taylor": 101, "pi": 20 if larger == own else 19}[name]
+    series = sum((smaller / larger) ** exponent for exponent in range(terms)) / larger
+    return series if larger == own else -series
+
+
+def vectors_gradient(
+    name: str, eigenvalues: Tensor, U: Tensor, slopes: Tensor, cotangent: Tensor, floor: float, kept: int | None = None
+) -> Tensor:
+    """dℓ/dA (n, n) of one matrix, entry by entry; ``kept`` for topn, the number of the largest that count."""
+    n = len(eigenvalues)
+    M = U.mH @ cotangent
+    order = sorted(range(n), key=lambda i: -abs(float(eigenvalues[i])))
+    counts = set(order if kept is None else order[:kept])
+    largest = float(eigenvalues.abs().max())
+    core = torch.zeros_like(M)
+    for j in counts:
+        core[j, j] += slopes[j]
+        for i in range(n):
+            own, other = float(eigenvalues[j]), float(eigenvalues[i])
+            if abs(own - other) <= floor * largest:
+                continue
+            if kept is not None:
+                D = 1 / (own - other) if i in counts else 1 / own
+            else:
+                D = quotient(name, own, other, largest)
+            core[i, j] += D * M[i, j]
+    return U @ ((core + core.mH) / 2) @ U.mH
+
+
 def spectrum(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Eigenvalues (C,) descending with null ones 0, eigenvectors (C, C) and Xc (C, N) of one sample (C, H, W)."""
     flat = x.double().flatten(1)
