@@ -7,7 +7,7 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -35,7 +35,7 @@ def timed(forward: Step, backward: Step, device: torch.device) -> tuple[float, f
 
 
 def interleaved(
-    candidates: dict[str, tuple[Step, Step]], repeats: int, budget: float, device: torch.device, tick: Step
+    candidates: Mapping[str, tuple[Step, Step]], repeats: int, budget: float, device: torch.device, tick: Step
 ) -> dict[str, dict[str, float]]:
     """Median seconds of each candidate, measured in turns, so that whatever disturbs the machine disturbs all alike.
 
