@@ -33,8 +33,9 @@ def eigh(A: Tensor, UPLO: str = "L", method: str = "taylor", **options: Any) -> 
 
     With M = U^H gU the gradient is U herm(diag(glam) + E o M) U^H, where E_ij stands for 1/(lam_j - lam_i): the exact
     quotient for ``original`` and ``pade``, bounded for ``taylor``, ``pi``, ``trunc`` and ``lorentz``; ``topn`` has
-    gradients of the n largest only. Inside an eigenspace, where gaps are rounding, E is 0. Second derivatives are
-    those of the exact methods; the others refuse them.
+    gradients of the n largest only, in magnitude. ``taylor`` and ``pi`` are exact for eigenvalues of opposite signs.
+    Inside an eigenspace, where gaps are rounding, E is 0. Second derivatives are those of the exact methods; the others
+    refuse them.
 
     Args:
         A: (..., n, n), real or complex, any floating dtype; only one triangle is read.

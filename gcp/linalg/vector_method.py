@@ -139,7 +139,7 @@ def _prepare(name: str, options: Mapping[str, Any], signed: bool, shared: tuple[
             f"method '{name}' is the gradient of a function f(A), not of singular vectors or eigenvectors: use "
             f"gcp.spectral_function or gcp.linalg.singular_function, or a method of vectors: {', '.join(VECTORS)}"
             if info.kernel is not None
-            else f"method '{name}' decomposes nothing; the methods of vectors are {', '.join(VECTORS)}"
+            else f"method '{name}' is a pooling layer alone; the methods of vectors are {', '.join(VECTORS)}"
         )
     layers = [option for option in option_names(SpectralOptions) if option not in shared]
     known = [*(option for option in option_names(info.options) if option not in layers), "gauge"]

@@ -25,7 +25,8 @@ class TaylorOptions(SpectralOptions):
 def taylor(pairs: Pairs, options: TaylorOptions) -> Tensor:
     """w = 1 - x^(degree+1), x = smaller/larger of the pair (arXiv 2104.03821).
 
-    D = w/(lam_i - lam_j) is (1/larger) sum_{l=0..degree} x^l in place of 1/(lam_i - lam_j).
+    D = w/(lam_i - lam_j) is (1/larger) sum_{l=0..degree} x^l in place of 1/(lam_i - lam_j). Published for eigenvalues
+    that are not negative; of opposite signs x counts as 0.
 
     The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2, L = (1 - 1/16)/3:
 

@@ -75,29 +75,28 @@ class Pairs:
         return self.rows - self.columns
 
     def ratio_power(self, exponent: int) -> Tensor:
-        """x^exponent with x = smaller/larger, (..., n, n); precise for x near 1, NaN where both are 0."""
+        """x^exponent with x = smaller/larger, (..., n, n); precise for x near 1, NaN where both are 0.
+
+        0 for eigenvalues of opposite signs: their gap is no smaller than either, so nothing there is to be damped, and
+        at x = -1 a power series would not converge.
+        """
         power = self._log_power(exponent).exp_()
-        return power if self.nonnegative else power.mul_(self._sign(exponent))
+        return power if self.nonnegative else power.masked_fill_(self._opposite, 0)
 
     def complement_of_power(self, exponent: int) -> Tensor:
-        """1 - x^exponent, (..., n, n); precise for x near 1, where it is small, NaN where both are 0."""
-        logarithm = self._log_power(exponent)
-        if self.nonnegative:
-            return logarithm.expm1_().neg_()
-        sign = self._sign(exponent)
-        return torch.where(sign > 0, -torch.expm1(logarithm), 1 - sign * logarithm.exp())
+        """1 - x^exponent, as `ratio_power`; precise for x near 1, where it is small."""
+        complement = self._log_power(exponent).expm1_().neg_()
+        return complement if self.nonnegative else complement.masked_fill_(self._opposite, 1)
 
     def _log_power(self, exponent: int) -> Tensor:
         """exponent * log|x|."""
-        if self.nonnegative:
-            return self.gap.abs_().div_(self.larger).neg_().log1p_().mul_(exponent)
-        apart = (self.rows.abs() - self.columns.abs()).abs() / self.larger.abs()
-        return torch.log1p(-apart) * exponent
+        gap = self.gap if self.nonnegative else self.rows.abs() - self.columns.abs()
+        return gap.abs_().div_(self.larger.abs()).neg_().log1p_().mul_(exponent)
 
-    def _sign(self, exponent: int) -> Tensor:
-        """The sign of x^exponent."""
-        opposite = (self.rows < 0) ^ (self.columns < 0)
-        return 1 - 2.0 * opposite * (exponent % 2)
+    @property
+    def _opposite(self) -> Tensor:
+        """Pairs of opposite signs, (..., n, n)."""
+        return (self.rows < 0) ^ (self.columns < 0)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ def quotient(name: str, own: float, other: float, largest: float) -> float:
         return min(max(1 / (own - other), -1e10), 1e10)
     if name == "lorentz":
         return (own - other) / ((own - other) ** 2 + (1e-6 * largest) ** 2)
+    if own * other < 0:
+        return 1 / (own - other)  # where nothing is to be damped
     larger, smaller = (own, other) if abs(own) > abs(other) else (other, own)
     terms = {"taylor": 101, "pi": 20 if larger == own else 19}[name]
     series = sum((smaller / larger) ** exponent for exponent in range(terms)) / larger

@@ -25,6 +25,14 @@ SINGULAR_VALUES = {
     "rank one": [2.0, 0.0, 0.0],
     "zero": [0.0, 0.0, 0.0],
 }
+EIGENVALUES = {
+    "identity": [1.0, 1.0, 1.0, 1.0],
+    "zero": [0.0, 0.0, 0.0, 0.0],
+    "rank one": [3.0, 0.0, 0.0, 0.0],
+    "pairs": [2.0, 2.0, -1.0, -1.0],
+    "opposite": [2.0, -2.0, 2.0, -2.0],
+    **{f"cluster 1e-{k}": [2.0, 2.0 - 10.0**-k, 0.5, 0.5 - 10.0**-k] for k in (3, 6, 9, 12, 15)},
+}
 REGULAR = {name: values for name, values in SINGULAR_VALUES.items() if values[-1] > 0}
 
 

@@ -64,6 +64,17 @@ def test_eigh(method, UPLO, dtype):
     close(gcp.linalg.eigvalsh(ours, UPLO), torch.linalg.eigvalsh(theirs, UPLO))
 
 
+@pytest.mark.parametrize("method", [name for name in VECTORS if name != "topn"])
+def test_eigenvalues_of_opposite_signs_are_apart(method):
+    """As those of bipartite graphs: series in the ratio of two, -1, would not converge."""
+    A = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 2.0], [0.0, 2.0, 0.0]], dtype=REAL)
+    ours, theirs = A.clone().requires_grad_(), A.clone().requires_grad_()
+    for pair in (gcp.linalg.eigh(ours, method=method), torch.linalg.eigh(theirs)):
+        ((pair.eigenvectors.abs() ** 3)[:, [0, 2]] * noise(3, 2)).sum().backward()
+    # lorentz at a relative gap of 1 is off by the square of its width.
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-11 if method == "lorentz" else 1e-13)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(4, 4), (2, 6, 4), (2, 4, 6), (1, 4), (4, 1), (2, 1, 1)], ids=str)
 @pytest.mark.parametrize("method", EXACT)
