@@ -29,6 +29,10 @@ class DtypeError(GCPError, TypeError):
     """An input of a type the layer cannot work with."""
 
 
+class MissingVarianceError(GCPError, AttributeError):
+    """The variances of a layer that has a covariance."""
+
+
 class MissingDependencyError(GCPError, ImportError):
     """An optional package that is not installed."""
 

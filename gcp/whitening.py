@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gcp.autograd import without_autocast
-from gcp.errors import OptionError, ShapeError
+from gcp.errors import MissingVarianceError, OptionError, ShapeError
 from gcp.features import at_least_float32, check_floating, working
 from gcp.functions import check_plain, matrix_function, prepare
 from gcp.kept_function import KeptFunction
@@ -31,7 +31,8 @@ class Whitening(_BatchNorm):
     eval mode P^(-1/2) is computed once and kept for as long as ``running_covariance`` has the same values.
 
     It is one of torch's ``_BatchNorm``, so that ``torch.optim.swa_utils.update_bn`` finds it. ``SyncBatchNorm.
-    convert_sync_batchnorm`` stops at it for want of ``running_var``: ``sync=True`` does what that is for.
+    convert_sync_batchnorm``, which would put a batch normalisation in its place, stops at it for want of
+    ``running_var``: ``sync=True`` does what that is for.
 
     Args:
         num_features: C, at least 1.
@@ -169,6 +170,15 @@ class Whitening(_BatchNorm):
                     rounded = name == "running_covariance" and not stored.is_meta and bool(stored.isfinite().all())
                     state_dict[prefix + name] = without_rounding(wide, stored.dtype) if rounded else wide
         super()._load_from_state_dict(state_dict, prefix, *others)
+
+    def __getattr__(self, name: str) -> Any:
+        """As in ``nn.Module``; what asks for the variances takes this for a batch normalisation."""
+        if name == "running_var":
+            raise MissingVarianceError(
+                "Whitening has no running_var, but a running_covariance: what asks for it would treat this layer as a "
+                "batch normalisation; in place of SyncBatchNorm.convert_sync_batchnorm set sync=True"
+            )
+        return super().__getattr__(name)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what can be computed again; for copies and pickles."""

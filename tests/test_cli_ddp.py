@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from datamodules.datasets import create_datamodule
+from lightning_modules import metric_names as names
 from lightning_modules.classifier import Classifier
 from tests.conftest import ROOT
 from tests.small import SMALL
@@ -45,6 +46,30 @@ def test_metrics_are_those_of_one_process(cli, tmp_path, summary_of):
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     (metrics,) = trainer.validate(module, data, verbose=False)
     assert metrics["val/acc1"] == two["val/acc1"]
+
+
+@pytest.mark.slow
+def test_weights_of_classes_and_metrics_of_each(cli, tmp_path, summary_of):
+    """Weights are those of all training images, not of a process's share; dropcov's attention is trained."""
+    options = ("method=dropcov", "training.class_weights=balanced", "training.balanced_metrics=true")
+    outcome = cli(*DDP, *options, "hydra.run.dir=two")
+    assert outcome.code == 0, outcome.err
+    two = summary_of(tmp_path / "two")
+    data = create_datamodule("digits", image_size=16)
+    data.setup()
+    counts = torch.bincount(data.splits.train.tensors[1])
+    assert two["class_weights"] == pytest.approx((counts.sum() / (10 * counts)).tolist())
+    trained = Classifier.load_from_checkpoint(tmp_path / "two/checkpoints/last.ckpt", weights_only=True)
+    assert trained.training_loss.weights.tolist() == pytest.approx(two["class_weights"])
+    attention = [name for name in trained.state_dict() if name.endswith("attention.weight")]
+    pl.seed_everything(0, verbose=False)
+    begun = Classifier(**trained.hparams).state_dict()
+    assert not torch.equal(trained.state_dict()[attention[0]], begun[attention[0]])
+    assert cli(*ONE, "ckpt_path=two/checkpoints/best.ckpt", "hydra.run.dir=one").code == 0
+    one = summary_of(tmp_path / "one")
+    for name in (names.BALANCED_ACCURACY, names.MACRO_F1):
+        assert two[names.of("test", name)] == pytest.approx(one[names.of("test", name)], rel=1e-6)
+    assert two[names.of("test", names.CLASS_ACCURACY)] == one[names.of("test", names.CLASS_ACCURACY)]
 
 
 def test_trainer_options_that_cannot_be(cli):

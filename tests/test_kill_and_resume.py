@@ -37,7 +37,10 @@ RUNS = {
     ],
     "first of two stages": ["second_stage.epochs=2", "second_stage.batch_size=8", "backbone.frozen=2"],
     "second of two stages": ["second_stage.epochs=3", "trainer.max_epochs=1", "backbone.frozen=2", f"{EVERY}=3"],
-    "ddp_cpu": ["trainer=ddp_cpu", "data.batch_size=8", f"{EVERY}=3"],
+    "ddp_cpu": [
+        *("trainer=ddp_cpu", "data.batch_size=8", f"{EVERY}=3"),
+        *("method=dropcov", "training.class_weights=balanced", "backbone.whitening=first"),
+    ],
 }
 COMMON = [
     *(argument for argument in SMALL if "max_epochs" not in argument and "limit_train" not in argument),

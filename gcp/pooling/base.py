@@ -16,6 +16,7 @@ from gcp.options import Options
 from gcp.pooling.classifier_map import classifier_map
 from gcp.pooling.triangle import Vectorisation
 from gcp.scaling import in_safe_units
+from gcp.spectral.range import require_finite
 
 
 class MatrixPooling(nn.Module, ABC):
@@ -69,12 +70,24 @@ class MatrixPooling(nn.Module, ABC):
         check_channels(features, self.in_channels)
         plain = weights is None and self.estimate.plain
         matrix = self.matrix(features) if plain else self.estimated(features, weights)
-        return self.vector(matrix).to(features.dtype)
+        vector = self.vector(matrix).to(features.dtype)
+        if matrix.dtype != features.dtype or self.enlarges:
+            require_finite(vector, matrix, "the vector")
+        return vector
 
     def vector(self, matrix: Tensor) -> Tensor:
         """(B, C, C) to (B, out_features)."""
         vector: Tensor = self.vectorise(classifier_map(matrix, self.classifier_map))
         return vector
+
+    @property
+    def enlarges(self) -> bool:
+        """Whether the vector has larger entries than the matrix, which its type may then not hold."""
+        return self.classifier_map != "power" or self.vectorise.form == "isometric"
+
+    def with_plain_covariance(self, features: Tensor) -> Tensor:
+        """Features (B, C, M) whose plain covariance is the one that is pooled, for measurements of it."""
+        return features if self.estimate.plain else plain_features(features.double(), None, self.estimate)
 
     def extra_repr(self) -> str:
         """Method and options."""

@@ -17,12 +17,20 @@ def require_in_range(Z: Tensor, eigenvalues: Tensor, name: str) -> None:
     """Raise DomainError where f(P) overflows its type, or vanishes though P does not; not in compiled programs.
 
     Args:
-        Z: (B, C, C), of a function that scales with P.
+        Z: (B, C, C) or (B, m), of a function that scales with P.
         eigenvalues: (B, n) of P, in any units.
         name: of f.
     """
     if not torch.compiler.is_compiling():
         torch.ops.gcp.require_in_range(Z.detach(), eigenvalues.detach(), name)
+
+
+def require_finite(vector: Tensor, matrix: Tensor, name: str) -> None:
+    """Raise DomainError where ``vector`` (B, m) overflows its type and ``matrix`` (B, C, C) is finite; as above."""
+    if not torch.compiler.is_compiling():
+        present = matrix.detach().flatten(1).isfinite().all(1, keepdim=True)
+        nothing = torch.zeros_like(vector[:, :1])  # what vanishes may
+        torch.ops.gcp.require_in_range(torch.where(present, vector.detach(), 0), nothing, name)
 
 
 def _operator(Z: Tensor, eigenvalues: Tensor, name: str) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gcp.diagnostics.condition import condition_number
 from gcp.errors import OptionError
+from gcp.pooling.base import MatrixPooling
 from lightning_modules import metric_names as names
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.gathering import gathered
@@ -148,7 +149,10 @@ class MethodSwitch(Callback):
         self.switched, self._measured = state_dict["switched"], state_dict["measured"]
 
     def _measure(self, pooling: nn.Module, inputs: tuple[Tensor]) -> None:
-        self._conditions += condition_number(inputs[0][:SAMPLES]).tolist()
+        features = inputs[0][:SAMPLES].detach()
+        if isinstance(pooling, MatrixPooling):
+            features = pooling.with_plain_covariance(features)
+        self._conditions += condition_number(features).tolist()
 
     def _median(self, epoch: int) -> float | None:
         """Median over the devices of what was measured in ``epoch``; None if nothing was."""

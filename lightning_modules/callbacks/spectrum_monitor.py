@@ -104,9 +104,8 @@ class SpectrumMonitor(Callback):
             names.GRAD_OUT_OF_LAYER: torch.linalg.vector_norm(grad_x.float()).item(),
         }
         few = slice(0, SAMPLES)
-        exact, eigenvalues = exact_gradient(pooling, x[few], grad_y[few])
-        channels, positions = x.shape[1], x[0, 0].numel()
-        statistics = spectrum_statistics(eigenvalues, channels, positions)
+        exact, eigenvalues, positions = exact_gradient(pooling, x[few], grad_y[few])
+        statistics = spectrum_statistics(eigenvalues, x.shape[1], positions)
         measured = {
             names.of(names.SPECTRUM_SECTION, name): value.nanmedian().item()
             for name, value in statistics._asdict().items()
@@ -125,19 +124,23 @@ class SpectrumMonitor(Callback):
         self._handles = []
 
 
-def exact_gradient(pooling: nn.Module, x: Tensor, grad_y: Tensor) -> tuple[Tensor | None, Tensor]:
-    """dℓ/dx of the exact square root for the pooling's own dℓ/dy, and the eigenvalues (B, n) of the covariances.
+def exact_gradient(pooling: nn.Module, x: Tensor, grad_y: Tensor) -> tuple[Tensor | None, Tensor, int]:
+    """What the exact square root makes of the covariance that is pooled, shrunk or not centred if the options say so.
 
-    The first is None for a pooling that gives another function of the covariance.
+    Returns:
+        dℓ/dx for the pooling's own dℓ/dy, None for a pooling that gives another function of the covariance; the
+        eigenvalues (B, n) of the covariances, and the number of positions these are decomposed from.
     """
     assert isinstance(pooling, MatrixPooling)
     leaf = x.float().requires_grad_()
     with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
-        root, _, eigenvalues = decomposed_root(leaf, spectral_method("lyapunov", nonfinite="zero"))
+        features = pooling.with_plain_covariance(leaf)
+        root, _, eigenvalues = decomposed_root(features, spectral_method("lyapunov", nonfinite="zero"))
+        positions = features[0, 0].numel()
         if not pooling.gives_root:
-            return None, eigenvalues
+            return None, eigenvalues, positions
         (exact,) = torch.autograd.grad(pooling.vector(root), leaf, grad_y.to(root.dtype))
-    return exact, eigenvalues
+    return exact, eigenvalues, positions
 
 
 def _smoothness(module: Classifier, trainer: pl.Trainer, batch: Any) -> float:

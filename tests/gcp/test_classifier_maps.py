@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import gcp
-from gcp.errors import OptionError
+from gcp.errors import DomainError, OptionError
 from gcp.methods import CovarianceOptions, list_methods, register_method
 from gcp.methods.logm import LogmOptions
 from gcp.methods.table import METHODS
@@ -35,6 +35,21 @@ def test_maps_of_the_root(name: str) -> None:
     assert torch.equal(found["tangent"][0], 2 * (plain[0] - eye))
     for each in ("scaled", "tangent"):
         assert torch.equal(found[each][1], 2 * plain[1])
+
+
+@pytest.mark.parametrize("name", ROOTS)
+def test_twice_the_root_may_be_too_large_for_its_type(name: str) -> None:
+    """Then it is an error that names the sample; the root itself fits whenever the features do."""
+    x = noise(3, 4, 3, 3)
+    x = (x / x.abs().amax((1, 2, 3), keepdim=True) * torch.tensor([1.0, 65e3, 1.0])[:, None, None, None]).half()
+    x[1, 0] = torch.where(x[1, 0] > 0, 65e3, -65e3)
+    assert create_pooling(name, 4)(x).isfinite().all()
+    for each in ("scaled", "tangent"):
+        pool = create_pooling(name, 4, classifier_map=each)
+        with pytest.raises(DomainError, match="vector of the covariance of sample 1 is out of the range of float16"):
+            pool(x)
+        assert pool(x.float()).isfinite().all()
+        assert pool(x[::2]).isfinite().all()
 
 
 def test_the_identity_is_taken_before_the_vector() -> None:
@@ -77,6 +92,6 @@ def test_the_monitor_compares_with_the_exact_gradient_of_the_map() -> None:
     x, gradient = noise(2, 4, 3, 3).float(), grad_out(4, 2).float()
     for each in MAPS:
         pool = create_pooling("pade", 4, classifier_map=each)
-        exact, _ = exact_gradient(pool, x, gradient)
+        exact, _, _ = exact_gradient(pool, x, gradient)
         assert exact is not None
         assert relative_error(forward_backward(pool, x, gradient)[1], exact) < 1e-5  # of the same root in float32

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
@@ -108,11 +110,23 @@ def run(layer: torch.nn.Module, x: Tensor, gradient: Tensor) -> list[Tensor]:
     return list(forward_backward(layer, x, gradient))
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("precision", ["mixed", "float64", "float32"])
 @pytest.mark.parametrize("shape", [(4, 5, 2, 2), (5, 24, 4, 4), (5, 16, 6, 6), (3, 64, 7, 7)])
 @pytest.mark.parametrize("name", SPECTRAL)
+@pytest.mark.usefixtures("one_thread")
 def test_neighbours_do_not_matter(name: str, shape: tuple[int, ...], precision: str) -> None:
-    """To the last bit, in batches of two and more: other neighbours, other positions in the batch."""
+    """To the last bit, in batches of two and more: other neighbours, other positions in the batch.
+
+    On one thread: of several each takes a share of the batch, and how large that is decides how products are rounded.
+    """
     x, gradient = noise(*shape, seed=3).float(), grad_out(shape[1], shape[0]).float()
     layer = create_pooling(name, shape[1], precision=precision)
     together = run(layer, x, gradient)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, multiprocessing
+from torch.nn.parallel import DistributedDataParallel
 
 from gcp.pooling.dropcov import DropCovPooling, drop_probability
 from gcp.pooling.factory import create_pooling
@@ -131,6 +133,30 @@ def test_probabilities() -> None:
     wide = drop_probability(few.expand(1, 2**16, 5), torch.full((1, 2**16), 2.0**-16), batch=True)
     assert wide.tolist() == pytest.approx([1 - 10 / 16], abs=1e-6)
     assert drop_probability(few, torch.ones(1, 1), batch=True).tolist() == [0]  # one channel
+
+
+def one_of_two(rank: int, folder: Path) -> None:
+    """A process's step on its half of the batch; what comes of it goes into a file."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    model = DistributedDataParallel(layer(32))
+    x = noise(6, 32, 3, 3)[3 * rank :][:3]
+    torch.manual_seed(5)
+    model(x).backward(grad_out(32, 3))
+    torch.save(model.module.attention.weight.grad, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_attention_together(tmp_path: Path) -> None:
+    """Each drops by the mean over its own images, and the gradient is the mean of both."""
+    multiprocessing.spawn(one_of_two, (tmp_path,), nprocs=2)
+    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    assert torch.equal(*found)
+    pool = layer(32)
+    for half in noise(6, 32, 3, 3).split(3):
+        seeded(pool, half, grad_out(32, 3))
+    assert pool.attention.weight.grad is not None
+    assert relative_error(found[0], pool.attention.weight.grad / 2) < 1e-12
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 import gcp
-from gcp import Whitening
+from gcp import GCPError, Whitening
 from gcp.fixed_whitening import FixedWhitening, fix_whitening
 from gcp.kept_function import KeptFunction
 from tests.gcp.test_whitening import mixed
@@ -234,3 +234,12 @@ def test_a_fixed_layer_gives_the_same_and_exports_by_itself():
     called = {str(node.target) for each in program.graph_module.modules() for node in each.graph.nodes}
     assert "aten.matmul.default" in called
     assert not [name for name in called if "linalg" in name]
+
+
+def test_torchs_conversion_for_several_processes_says_what_to_do():
+    """It would put a batch normalisation in the place of the whitening."""
+    network = nn.Sequential(nn.Conv2d(3, 6, 3), Whitening(6), nn.ReLU())
+    with pytest.raises(GCPError, match="set sync=True"):
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    assert isinstance(network[1], Whitening)
+    assert not hasattr(network[1], "running_var")

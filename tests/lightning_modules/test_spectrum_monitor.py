@@ -8,6 +8,7 @@ import json
 import pytest
 import torch
 
+from gcp.diagnostics.condition import condition_number
 from gcp.methods import METHODS, list_methods
 from gcp.model import create_model
 from gcp.pooling.factory import create_pooling
@@ -59,11 +60,30 @@ def test_taylor_is_seen_to_be_wrong_and_pade_not():
         output = pooling(leaf)
         grad = torch.randn(output.shape, generator=torch.Generator().manual_seed(1))
         (found,) = torch.autograd.grad(output, leaf, grad)
-        exact, eigenvalues = exact_gradient(pooling, x, grad)
+        exact, eigenvalues, _ = exact_gradient(pooling, x, grad)
         errors[method] = ((found - exact).norm() / exact.norm()).item()
         assert eigenvalues.shape == (3, 6)
     assert errors["taylor"] > 0.05
     assert errors["pade"] < 1e-5
+
+
+ESTIMATES = ({"shrinkage": 0.3}, {"ledoit_wolf": True}, {"centred": False}, {"centred": False, "shrinkage": 0.5})
+
+
+@pytest.mark.parametrize("options", ESTIMATES, ids=str)
+def test_the_covariance_that_is_measured_is_the_one_that_is_pooled(options):
+    x = torch.randn(3, 6, 4, 5, generator=torch.Generator().manual_seed(0)) + 2
+    pooling = create_pooling("pade", 6, vectorisation="full", **options)
+    leaf = x.clone().requires_grad_()
+    output = pooling(leaf)
+    grad = torch.randn(output.shape, generator=torch.Generator().manual_seed(1))
+    (found,) = torch.autograd.grad(output, leaf, grad)
+    exact, eigenvalues, _ = exact_gradient(pooling, x, grad)
+    assert ((found - exact).norm() / exact.norm()).item() < 1e-5
+    root = output.detach().double().reshape(3, 6, 6)
+    torch.testing.assert_close(eigenvalues, torch.linalg.eigvalsh(root @ root).flip(-1), rtol=1e-5, atol=1e-6)
+    condition = (eigenvalues[:, 0] / eigenvalues[:, -1]).tolist()
+    assert condition_number(pooling.with_plain_covariance(x)).tolist() == pytest.approx(condition, rel=1e-5)
 
 
 QUICK = ("newton", "isqrt", "logm", "average")  # of each kind one; the others take as long
