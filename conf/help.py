@@ -79,7 +79,7 @@ def _show_topic(console: Console, topic: str) -> None:
         console.print(_options("run", [option for option in known_options() if "." not in option.key]), highlight=False)
     elif topic in SECTIONS or topic in OVERLAYS:
         if topic in OVERLAYS or len(files_of(topic)) > 1:
-            console.print(_summaries(topic, {name: _first_comment(topic, name) for name in files_of(topic)}))
+            console.print(_summaries(topic, {name: first_comment(topic, name) for name in files_of(topic)}))
         if topic == "callbacks":
             console.print(_callbacks())
         if topic in SECTIONS:
@@ -115,7 +115,7 @@ def _listed(title: str, section: str, registry: Registry[Any], options: dict[str
     """Names of a registry with what they are and their options."""
     table = _table(title, "name", "what it is", f"options, set as {section}.option=value")
     for name, own in options.items():
-        defaults = " ".join(f"{each.field.name}={_default(each)}" for each in own)
+        defaults = " ".join(f"{each.field.name}={default(each)}" for each in own)
         table.add_row(name, escape(registry.get(name).summary), escape(defaults))
     return table
 
@@ -124,23 +124,28 @@ def _section(title: str, options: type[Options], prefix: str) -> Table:
     table = _table(title, "option", "default", "what it does")
     for field in dataclasses.fields(options):
         known = Known(prefix + field.name, "", None, field)
-        table.add_row(known.key, escape(_default(known)), escape(field.metadata.get("help", "")))
+        table.add_row(known.key, escape(default(known)), escape(field.metadata.get("help", "")))
     return table
 
 
 def _options(title: str, options: list[Known]) -> Group:
     """Options with default, range and description, once where several owners have the same."""
-    rows: dict[tuple[str, str, str, str], list[str]] = {}
-    for each in options:
-        row = (each.key, _default(each), takes(each), each.field.metadata.get("help", ""))
-        rows.setdefault(row, []).append(each.owner)
-    everyone = {each.owner for each in options}
     lines: list[RenderableType] = [f"[bold]{escape(title)}[/bold]"]
-    for (key, default, range_, help), names in rows.items():
-        of = "" if set(names) == everyone else f"   [dim]of {', '.join(names)}[/dim]"
-        lines.append(f"{key}={escape(default)}   {escape(range_)}{of}")
+    for (key, value, range_, help), names in rows_of(options).items():
+        of = f"   [dim]of {', '.join(names)}[/dim]" if names else ""
+        lines.append(f"{key}={escape(value)}   {escape(range_)}{of}")
         lines.append(Padding(escape(help), (0, 0, 0, 4)))
     return Group(*lines)
+
+
+def rows_of(options: list[Known]) -> dict[tuple[str, str, str, str], list[str]]:
+    """Key, default, range and help of each option, with its owners where it is not everyone's."""
+    rows: dict[tuple[str, str, str, str], list[str]] = {}
+    for each in options:
+        row = (each.key, default(each), takes(each), each.field.metadata.get("help", ""))
+        rows.setdefault(row, []).append(each.owner)
+    everyone = {each.owner for each in options}
+    return {row: [] if set(names) == everyone else names for row, names in rows.items()}
 
 
 def _summaries(group: str, summaries: dict[str, str]) -> Table:
@@ -150,7 +155,8 @@ def _summaries(group: str, summaries: dict[str, str]) -> Table:
     return table
 
 
-def _first_comment(group: str, name: str) -> str:
+def first_comment(group: str, name: str) -> str:
+    """What a file of ``conf`` says first: what it is."""
     lines = (HERE / group / f"{name}.yaml").read_text().splitlines()
     return next((line[2:] for line in lines if line.startswith("# ") and "@package" not in line), "")
 
@@ -162,7 +168,7 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _default(option: Known) -> str:
+def default(option: Known) -> str:
     """Its default; the classifier's hidden layers and the reduction are the entry's own."""
     for section, registry in GROUPS.values():
         if option.owner and option.key in (f"{section}.hidden", f"{section}.reduced_channels"):

@@ -1,15 +1,16 @@
-"""A homography from corresponding points by DLT, the direct linear transform, inside a network that is trained.
+"""A homography by DLT, trained end to end
+=======================================
+
+A homography from corresponding points by DLT, the direct linear transform, inside a network that is trained.
 
 The network moves the corners of a square; the homography is the eigenvector of a 9 x 9 matrix, of its least eigenvalue.
 Its other eigenvalues matter to nobody, but of a square they come in twos and threes: where the network starts, with no
 motion, autograd through `torch.linalg.eigh` gives NaN. `gcp.linalg.smallest_eigenvector` has the exact gradient.
-Run it: python docs/examples/homography_by_dlt.py
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -114,4 +115,4 @@ if __name__ == "__main__":
     found = run()
     for name, training in found.items():
         print(f"{name}: {len(training.errors)} steps, error of the grid {training.errors[-1]:.3f}")
-    picture(found).savefig(Path(__file__).with_suffix(".png"), dpi=80)
+    picture(found).savefig("homography_by_dlt.png", dpi=80)

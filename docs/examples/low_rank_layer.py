@@ -1,13 +1,15 @@
-"""A linear layer of low rank: singular values below a threshold are 0, and training goes through the decomposition.
+"""A layer of low rank
+===================
+
+A linear layer of low rank: singular values below a threshold are 0, and training goes through the decomposition.
 
 The usual start, an orthogonal matrix, has equal singular values: autograd through `torch.linalg.svd` gives NaN in the
-first step. `gcp.linalg.singular_function` has the exact gradient there. Run it: python docs/examples/low_rank_layer.py
+first step. `gcp.linalg.singular_function` has the exact gradient there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -82,4 +84,4 @@ if __name__ == "__main__":
     for name, training in found.items():
         rank = int((training.values[-1] > 1e-4).sum())
         print(f"{name}: {len(training.errors)} steps, error {training.errors[-1]:.3f}, rank {rank}")
-    picture(found).savefig(Path(__file__).with_suffix(".png"), dpi=80)
+    picture(found).savefig("low_rank_layer.png", dpi=80)

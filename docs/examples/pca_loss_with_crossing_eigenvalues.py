@@ -1,16 +1,17 @@
-"""A loss on principal components, where the eigenvalues of two of them cross or become equal.
+"""A loss on principal components with equal eigenvalues
+=====================================================
+
+A loss on principal components, where the eigenvalues of two of them cross or become equal.
 
 The two largest components of the features shall span a given plane, and have the variance 1 each: training makes their
 eigenvalues equal. The plane does not depend on which directions in it are called components, but autograd through
 `torch.linalg.eigh` divides by the gap between them all the same. `gcp.linalg.eigenprojector` divides by the gap below
 both alone, the quotients of `gcp.linalg.eigh` are bounded.
-Run it: python docs/examples/pca_loss_with_crossing_eigenvalues.py
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -140,4 +141,4 @@ if __name__ == "__main__":
     for name, each in found.items():
         print(f"{name}: largest gradient error {each.errors.max():.1e}, {each.left[-1]} of {RUNS} runs left, "
               f"median loss after {STEPS // 2} steps {each.losses[STEPS // 2]:.1e}")  # fmt: skip
-    picture(found).savefig(Path(__file__).with_suffix(".png"), dpi=80)
+    picture(found).savefig("pca_loss_with_crossing_eigenvalues.png", dpi=80)

@@ -1,15 +1,17 @@
-"""The rotation between two shapes (orthogonal Procrustes, Kabsch), differentiated where the shapes are symmetric.
+"""The rotation between symmetric shapes
+=====================================
+
+The rotation between two shapes (orthogonal Procrustes, Kabsch), differentiated where the shapes are symmetric.
 
 Of a cube's corners all directions are alike, so that the matrix behind the rotation has three equal singular values:
 autograd through `torch.linalg.svd` divides rounding by their differences, in the end 0 by 0. `gcp.linalg.procrustes`
-divides by their sums alone. Run it: python docs/examples/procrustes_of_symmetric_shapes.py
+divides by their sums alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
@@ -113,4 +115,4 @@ if __name__ == "__main__":
         numbers = ", ".join(f"{dtype} {each[dtype][-1]:.1e}" for dtype in ("float64", "float32"))
         print(f"{name}: gradient error at the cube: {numbers}; {len(each['training'])} steps, "
               f"error of the rotation {each['training'][-1]:.1e}")  # fmt: skip
-    picture(found).savefig(Path(__file__).with_suffix(".png"), dpi=80)
+    picture(found).savefig("procrustes_of_symmetric_shapes.png", dpi=80)
