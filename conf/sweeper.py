@@ -25,8 +25,10 @@ from lightning_modules.run.job import InterruptedRunError
 from lightning_modules.run.lock import locked
 from lightning_modules.run.parent import SWEEP
 from lightning_modules.run.stored_choices import stored_choices
+from lightning_modules.run.summary import SWEEP as SWEEP_CONFIG
 from lightning_modules.run.sweep import Job, check_all_ok, in_all, jobs_of, launch, left_to_do, sweep_name
 from lightning_modules.settings.loggers import WandbOptions
+from lightning_modules.settings.modes import formats_of
 
 SHOWN = 5  # wrong jobs whose reasons are told
 
@@ -72,7 +74,7 @@ class ResumableSweeper(Sweeper):
 
         with locked(directory):
             pending = left_to_do(jobs, directory, bool(self._config.sweep.resume), named)
-            OmegaConf.save(self._config, directory / "multirun.yaml")
+            OmegaConf.save(self._config, directory / SWEEP_CONFIG)
             try:
                 launch(pending, directory, lambda each: self._launcher.launch(each, initial_job_idx=0))
             except (Interrupted, SystemExit) as stop:  # between the jobs, or in one
@@ -127,7 +129,8 @@ class ResumableSweeper(Sweeper):
         from lightning_modules.report.runs import read_runs
         from lightning_modules.report.writing import write_report
 
-        write_report(read_runs([directory]), directory)
+        sections: Any = OmegaConf.to_container(OmegaConf.masked_copy(self._config, ["report"]))
+        write_report(read_runs([directory]), directory, formats_of(sections))
         if self._config.logger.name == "wandb":
             from lightning_modules.loggers.wandb import log_report
 

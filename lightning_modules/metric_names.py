@@ -31,7 +31,7 @@ def is_training(name: str) -> bool:
 MONITORED = tuple(of(stage, metric) for stage in (VAL, TRAIN) for metric in RESULTS)
 MONITORED_BALANCED = tuple(of(stage, metric) for stage in (VAL, TRAIN) for metric in BALANCED)
 TRAIN_LOSS = of(TRAIN, LOSS_EPOCH)
-VAL_ACCURACY = of(VAL, ACCURACY)
+VAL_ACCURACY, VAL_LOSS = of(VAL, ACCURACY), of(VAL, LOSS)
 TEST_ACCURACY, TEST_ACCURACY_5, TEST_LOSS = (of(TEST, metric) for metric in RESULTS)
 TEST_BALANCED_ACCURACY, TEST_MACRO_F1 = (of(TEST, metric) for metric in BALANCED)
 FINAL_TEST_ACCURACY = of(TEST_FINAL, ACCURACY)

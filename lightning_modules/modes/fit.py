@@ -34,6 +34,7 @@ from lightning_modules.modes.building import (
     load_checkpoint,
     load_weights,
 )
+from lightning_modules.modes.looks import looked_at
 from lightning_modules.modes.stages import second_stage
 from lightning_modules.modes.table import show
 from lightning_modules.modes.test import test_network
@@ -53,6 +54,11 @@ def run(run: Run, summary: Summary, observers: Sequence[Callback] = ()) -> None:
 
 
 def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()) -> None:
+    with looked_at(run, summary):
+        _one_stage(run, summary, observers)
+
+
+def _one_stage(run: Run, summary: Summary, observers: Sequence[Callback] = ()) -> None:
     """One stage: from scratch, published weights or those of an earlier stage, or going on from ``ckpt_path``."""
     SIGNALS.check()
     pl.seed_everything(run.seed, workers=True, verbose=False)

@@ -21,6 +21,7 @@ from lightning_modules.modes.building import (
     count_parameters,
     load_checkpoint,
 )
+from lightning_modules.modes.looks import looked_at
 from lightning_modules.modes.table import show
 from lightning_modules.run.spec import Run
 from lightning_modules.run.summary import Summary
@@ -28,6 +29,11 @@ from lightning_modules.run.summary import Summary
 
 def run(run: Run, summary: Summary) -> None:
     """Test and report. Raises CheckpointError if the weights do not fit."""
+    with looked_at(run, summary):
+        _test(run, summary)
+
+
+def _test(run: Run, summary: Summary) -> None:
     path = Path(run.config["ckpt_path"])
     pl.seed_everything(run.seed, workers=True, verbose=False)
     data = build_data(run)

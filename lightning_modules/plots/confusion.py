@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from torch import Tensor
+from numpy.typing import ArrayLike
 
 from lightning_modules.plots.style import labels
 
@@ -16,14 +16,14 @@ LONGEST = 28  # characters of a name
 WRITTEN = 20  # classes whose percentages fit into the cells
 
 
-def confusion_figure(matrix: Tensor, class_names: Sequence[str]) -> Figure:
+def confusion_figure(matrix: ArrayLike, class_names: Sequence[str]) -> Figure:
     """Counts (K, K), rows the true classes and columns the predicted ones, drawn as shares of each row.
 
     Colours are cividis, which the colour-blind see as others do, by the root of the share, so that rare mistakes show.
     With many classes every few names are written; with few, the percentages are. A class without images has an empty
     row. The figure belongs to no window: write it with ``figure.savefig``.
     """
-    counts = matrix.double().cpu().numpy()
+    counts = np.asarray(matrix, dtype=np.float64)
     totals = counts.sum(1, keepdims=True)
     shares = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
     classes = len(counts)

@@ -16,8 +16,8 @@ from lightning_modules.report.runs import RunRecord
 from lightning_modules.settings.callbacks import CALLBACKS
 
 WITHOUT_EFFECT = (
-    "seed", "mode", "path", "plugins", "published", "logger", "sweep", "export", "analysis", "callbacks", "hydra",
-    "data.path",
+    "seed", "mode", "path", "plugins", "published", "logger", "sweep", "report", "export", "analysis", "callbacks",
+    "hydra", "data.path",
 )  # fmt: skip
 EFFECTIVE = (
     "callbacks.monitor",
@@ -124,7 +124,7 @@ def _asked(run: RunRecord) -> dict[str, str]:
 def _configured(run: RunRecord) -> dict[str, str]:
     """The whole configuration that makes the setting, by dotted names."""
     active = {key: value for key, value in run.config.items() if _active(run, key)}
-    options = {printable(name): printable(value) for name, value in _flat(active) if _counts(name)}
+    options = {printable(name): printable(value) for name, value in flat(active) if _counts(name)}
     options = {name: value for name, value in options.items() if value not in NOTHING}
     if "data.seed" not in run.asked:
         options.pop("data.seed", None)  # it is the run's own seed
@@ -170,10 +170,10 @@ def _decides(name: str) -> bool:
     return section == "callbacks" and option != "" and not watches
 
 
-def _flat(section: Mapping[Any, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+def flat(section: Mapping[Any, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
     """Dotted names and values, written as on the command line."""
     for key, value in section.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", written(value)

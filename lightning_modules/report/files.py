@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import yaml
 
 from gcp.errors import DataError, first_line
 from lightning_modules.metric_names import VAL_ACCURACY
-from lightning_modules.metrics_file import read_rows
+from lightning_modules.metrics_file import Row, read_rows
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # plain values only, in C where PyYAML was built with it
 DEEPEST = 32  # levels of a configuration
@@ -37,7 +38,7 @@ class Curve(NamedTuple):
 
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON object. Raises DataError if it is none."""
-    text = _text(file)
+    text = text_of(file)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -49,7 +50,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 def read_yaml(file: Path) -> Any:
     """A YAML document of plain values. Raises DataError if it is none, or one that grows as it is read."""
-    text = _text(file)
+    text = text_of(file)
     try:
         _check_events(file.name, yaml.parse(text, Loader=LOADER))
         return yaml.load(text, Loader=LOADER)
@@ -62,11 +63,30 @@ def read_curve(file: Path) -> Curve:
     if not file.is_file():
         return Curve([])
     try:
+        with readable_metrics(file) as (names, rows):
+            return _curve(file.name, names, rows)
+    except DataError as error:
+        return Curve([], str(error))
+
+
+@contextmanager
+def readable_metrics(file: Path) -> Iterator[tuple[list[str], Iterator[Row | None]]]:
+    """Names of the columns of metrics.csv, and its rows, None for damaged ones.
+
+    Raises DataError, also while rows are read: it is too large, no table of metrics, or cannot be read.
+    """
+    try:
         if file.stat().st_size > MOST_BYTES_OF_METRICS:
-            return Curve([], f"{file.name} has more than {MOST_BYTES_OF_METRICS >> 20} MiB and is not read")
-        return _curve(file)
+            raise DataError(f"{file.name} has more than {MOST_BYTES_OF_METRICS >> 20} MiB and is not read")
+        try:
+            names, rows = read_rows(_lines(file))
+        except ValueError:
+            names, rows = [], iter(())
+        if EPOCH not in names:
+            raise DataError(f"{file.name} is not a table of metrics")
+        yield names, (row for _, row in rows)
     except OSError as error:
-        return Curve([], f"{file.name} cannot be read ({error.strerror})")
+        raise DataError(f"{file.name} cannot be read ({error.strerror})") from None
 
 
 def printable(value: object) -> str:
@@ -86,18 +106,12 @@ def _check_events(name: str, events: Iterable[yaml.Event]) -> None:
             raise DataError(f"{name} is nested more than {DEEPEST} levels deep, which no run's is")
 
 
-def _curve(file: Path) -> Curve:
-    try:
-        names, rows = read_rows(_lines(file))
-    except ValueError:
-        names, rows = [], iter(())
-    if EPOCH not in names:
-        return Curve([], f"{file.name} is not a table of metrics")
+def _curve(name: str, names: list[str], rows: Iterator[Row | None]) -> Curve:
     if VAL_ACCURACY not in names:
         return Curve([])
     points: dict[int, float] = {}
     damaged = 0
-    for _, row in rows:
+    for row in rows:
         if row is None:
             damaged += 1
         elif row[VAL_ACCURACY]:
@@ -106,8 +120,12 @@ def _curve(file: Path) -> Curve:
                 damaged += 1
             else:
                 points[point[0]] = point[1]
-    lost = f"{damaged} damaged line{'s'[: damaged > 1]} of {file.name} left out" if damaged else None
-    return Curve(sorted(points.items()), lost)
+    return Curve(sorted(points.items()), lost_lines(name, damaged))
+
+
+def lost_lines(name: str, damaged: int) -> str | None:
+    """What is said of ``damaged`` lines of a file; None where there are none."""
+    return f"{damaged} damaged line{'s'[: damaged > 1]} of {name} left out" if damaged else None
 
 
 def _lines(file: Path) -> Iterator[bytes]:
@@ -124,11 +142,12 @@ def _point(epoch: str, accuracy: str) -> tuple[int, float] | None:
     return (int(number), value) if math.isfinite(number) and number >= 0 and 0 <= value <= 1 else None
 
 
-def _text(file: Path) -> str:
+def text_of(file: Path, most: int = MOST_BYTES) -> str:
+    """A small text file. Raises DataError if it is none."""
     try:
         if not file.is_file():
             raise DataError(f"{file.name} is not a file")
-        if file.stat().st_size > MOST_BYTES:
+        if file.stat().st_size > most:
             raise DataError(f"{file.name} has {file.stat().st_size >> 10} KiB, a run's has a few")
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:

@@ -64,7 +64,7 @@ def comparison_figure(rows: list[Row]) -> Figure:
         figure.supxlabel(left_out, fontsize=10)
     parts: Any = figure.subfigures(len(drawn), 1, height_ratios=heights, squeeze=False).ravel() if drawn else []
     for part, panel in zip(parts, drawn, strict=True):
-        _draw(part, panel, methods)
+        draw(part, panel, methods)
     return figure
 
 
@@ -96,13 +96,14 @@ def accuracies(axes: Any, group: list[Row], texts: list[str], looks: list[dict[s
     percent(axes.xaxis)
 
 
-def _draw(part: SubFigure, panel: Panel, methods: dict[str, dict[str, Any]]) -> None:
-    looks = _looks(panel, methods)
+def draw(part: Figure | SubFigure, panel: Panel, methods: dict[str, dict[str, Any]]) -> None:
+    """The three plots of a panel beside each other, with one legend."""
+    looks = looks_of(panel, methods)
     part.suptitle(label(textwrap.fill(panel.title, 150), 450), x=0.005, ha="left", fontsize=11)
     axes = part.subplots(1, 3)
     accuracies(axes[0], panel.rows, panel.labels, looks)
-    _against_time(axes[1], panel, looks)
-    _curves(axes[2], panel, looks)
+    against_time(axes[1], panel, looks)
+    curves(axes[2], panel, looks)
     handles: dict[str, Any] = {}
     for each in axes[1:]:  # a row may be in one of them only
         for handle, name in zip(*each.get_legend_handles_labels(), strict=True):
@@ -111,7 +112,7 @@ def _draw(part: SubFigure, panel: Panel, methods: dict[str, dict[str, Any]]) -> 
         part.legend(handles.values(), handles, fontsize=8, frameon=False, loc="outside right center")
 
 
-def _looks(panel: Panel, methods: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def looks_of(panel: Panel, methods: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Of each row: its method's look, or in shades of the method's colour, where the method is there several times."""
     looks = []
     by_method = {row.method: [each for each in panel.rows if each.method == row.method] for row in panel.rows}
@@ -129,7 +130,8 @@ def _looks(panel: Panel, methods: dict[str, dict[str, Any]]) -> list[dict[str, A
     return looks
 
 
-def _against_time(axes: Any, panel: Panel, looks: list[dict[str, Any]]) -> None:
+def against_time(axes: Any, panel: Panel, looks: list[dict[str, Any]]) -> None:
+    """The mean accuracy of each row over its time of training, with the standard deviation of both."""
     for row, text, look in zip(panel.rows, panel.labels, looks, strict=True):
         seconds, accuracy = row.mean("train_seconds"), row.mean()
         if seconds is None or accuracy is None:
@@ -145,7 +147,8 @@ def _against_time(axes: Any, panel: Panel, looks: list[dict[str, Any]]) -> None:
     percent(axes.yaxis)
 
 
-def _curves(axes: Any, panel: Panel, looks: list[dict[str, Any]]) -> None:
+def curves(axes: Any, panel: Panel, looks: list[dict[str, Any]]) -> None:
+    """Validation accuracy by epoch, with the standard deviation over seeds."""
     best = ranked(panel.rows)[:CURVES]
     drawn = [each for each in zip(panel.rows, panel.labels, looks, strict=True) if any(each[0] is row for row in best)]
     drawn = [each for each in drawn if each[0].curve()]

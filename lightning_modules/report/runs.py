@@ -141,7 +141,7 @@ def read_runs(paths: Iterable[Path]) -> Found:
     for file in files:
         directory = file.parent
         try:
-            run = _read(directory)
+            run = read_run(directory)
         except (DataError, OSError) as error:
             found.skipped.append(Skipped(directory, f"damaged: {printable(error)}"))
             continue
@@ -190,7 +190,7 @@ def _order(file: Path) -> tuple[str, int, str]:
     return str(file.parent.parent), int(head) if head.isdecimal() and len(head) < 10 else 0, file.parent.name
 
 
-def _read(directory: Path) -> RunRecord:
+def read_run(directory: Path) -> RunRecord:
     """The run, but for its curve. Raises DataError if what is there is not what a run writes."""
     summary = read_json(directory / FILE)
     for name in ("method", "backbone", "dataset", "mode", "status"):

@@ -31,7 +31,7 @@ NUMBERS = (
 def write_rows(rows: list[Row], file: Path) -> None:
     """One line per method and setting."""
     columns = sorted({name for row in rows for name in row.options})
-    unbalanced = _unbalanced(rows)
+    unbalanced = unbalanced_of(rows)
     more = [f"{name}_{kind}" for name in unbalanced for kind in ("mean", "std")]
     lines: list[list[object]] = [["method", *PLACE, *columns, "runs", "failed", *NUMBERS, *more]]
     for row in rows:
@@ -53,7 +53,7 @@ def markdown(rows: list[Row], picture: str, found: Found | None = None, caption:
     for section in sections(rows):
         parts.append(f"## {section.title}")
         published = any(row.published is not None for row in section.rows)
-        unbalanced = _unbalanced(section.rows)
+        unbalanced = unbalanced_of(section.rows)
         names_of_more = [UNBALANCED[name] for name in unbalanced]
         header = [HEADER[0], *section.columns, *HEADER[1:], *names_of_more, *["published"] * published]
         lines = [_line(header), _line(["---"] * len(header))]
@@ -110,7 +110,7 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def _unbalanced(rows: list[Row]) -> list[str]:
+def unbalanced_of(rows: list[Row]) -> list[str]:
     """The metrics of unbalanced data that at least one row has."""
     return [name for name in UNBALANCED if any(row.values(name) for row in rows)]
 

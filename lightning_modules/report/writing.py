@@ -1,9 +1,9 @@
-"""The report of a sweep: sweep.csv, sweep.md, sweep.png, and a table on the terminal."""
+"""The report of a sweep: sweep.csv, sweep.md, sweep.png, a page, and a table on the terminal."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,14 +13,15 @@ from rich.text import Text
 from lightning_modules.report.groups import Row, Section, rows_of, sections
 from lightning_modules.report.runs import Found, Skipped
 from lightning_modules.report.tables import HEADER, cells, conclusions, markdown, write_rows
+from lightning_modules.settings.modes import HTML, PDF
 
-CSV, MARKDOWN, PICTURE = "sweep.csv", "sweep.md", "sweep.png"
+CSV, MARKDOWN, PICTURE, PRINT = "sweep.csv", "sweep.md", "sweep.png", "sweep.pdf"
 SPARE = ("images/s", "train s", "test loss", "val acc")  # columns a narrow terminal goes without, in this order
 NAMED = 5  # directories written out of those left out for one reason
 
 
-def write_report(found: Found, target: Path) -> list[Row]:
-    """Report on the runs that were found into the folder ``target``."""
+def write_report(found: Found, target: Path, formats: Sequence[str] = ()) -> list[Row]:
+    """Report on the runs that were found into the folder ``target``; of the ``formats``, ``html`` and ``pdf`` too."""
     from lightning_modules.report.picture import comparison_figure, not_drawn
 
     rows = rows_of(found.runs)
@@ -29,11 +30,24 @@ def write_report(found: Found, target: Path) -> list[Row]:
     caption = not_drawn(rows)
     (target / MARKDOWN).write_text(markdown(rows, PICTURE, found, caption), encoding="utf-8")
     comparison_figure(rows).savefig(target / PICTURE, dpi=150)
-    _show(rows, found, caption, target)
+    files = [CSV, MARKDOWN, PICTURE]
+    if PDF in formats:
+        from lightning_modules.report.plots import print_panels
+
+        print_panels(rows, target / PRINT)
+        files.append(PRINT)
+    if HTML in formats:
+        from lightning_modules.report.comparison_page import write_comparison
+        from lightning_modules.report.page import Link, address
+        from lightning_modules.report.run_page import PAGE
+
+        write_comparison(rows, found, target, [Link(each, address(target / each, target)) for each in files])
+        files.append(PAGE)
+    _show(rows, found, caption, [target / files[0], *files[1:]])
     return rows
 
 
-def _show(rows: list[Row], found: Found, caption: str, target: Path) -> None:
+def _show(rows: list[Row], found: Found, caption: str, files: Iterable[Path | str]) -> None:
     console = Console()
     for section in sections(rows):
         table, needed = _table(section, console.width)
@@ -44,7 +58,7 @@ def _show(rows: list[Row], found: Found, caption: str, target: Path) -> None:
         console.print(Text(line))
     if caption:
         console.print(Text(caption))
-    console.print(Text(f"files  {target / CSV}, {MARKDOWN}, {PICTURE}"), soft_wrap=True)
+    console.print(Text(f"files  {', '.join(map(str, files))}"), soft_wrap=True)
 
 
 def left_out(entries: Iterable[Skipped]) -> list[str]:

@@ -25,6 +25,7 @@ OWN = (
     "logger",
     "export",
     "sweep",
+    "report",
     "analysis",
     "path",
 )

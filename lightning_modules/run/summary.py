@@ -14,6 +14,8 @@ from lightning_modules.run.storage import write_whole
 FILE = "summary.json"
 CONFIG = "config.yaml"  # resolved
 METRICS = "metrics.csv"
+CONFUSION = "confusion_matrix.csv"
+SWEEP = "multirun.yaml"  # of a sweep's directory: its configuration
 ASKED = ".hydra/overrides.yaml"  # the arguments of the command
 RUNNING, OK, FAILED, INTERRUPTED = "running", "ok", "failed", "interrupted"
 

@@ -34,7 +34,9 @@ class CallbackOptions(Options):
     )
     log_learning_rate: bool = option(True, "write the learning rates to the loggers")
     confusion_matrix: bool = option(
-        False, "after the test: per_class.csv, confusion_matrix.csv and confusion_matrix.png in the run directory"
+        False,
+        "after the test: per_class.csv, confusion_matrix.csv and confusion_matrix.png in the run directory; false: "
+        "confusion_matrix.csv alone, for report.html, where there are at most 100 classes",
     )
 
     @property

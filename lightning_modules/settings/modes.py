@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gcp.errors import OptionError
-from gcp.options import Options, option
+from gcp.options import Options, make_options, option
 from gcp.registry import nearest
 
+PNG, HTML, PDF = FORMATS = ("png", "html", "pdf")
 PARTS = ("approximation", "bounds", "gradients", "smoothness", "time")
 
 
@@ -39,8 +42,31 @@ class ExportOptions(Options):
 
 
 @dataclass(frozen=True)
+class ReportOptions(Options):
+    """What is written to be looked at, at the end of a run, of a sweep and of mode=report."""
+
+    formats: list[str] = option(
+        [PNG, HTML],
+        "png: run.png, how the training went; html: report.html, one file with results, plots, mistakes and settings; "
+        "pdf: the plots for print; []: none of them",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.formats:
+            if name not in FORMATS:
+                raise OptionError(f"formats has no '{name}'{nearest(name, FORMATS)}; there are: {', '.join(FORMATS)}")
+
+
+@dataclass(frozen=True)
 class SweepOptions(Options):
     """What holds for the jobs of a sweep together."""
 
     resume: bool = option(False, "skip the jobs that are finished in hydra.sweep.dir, go on with those interrupted")
     report: bool = option(True, "write sweep.csv, sweep.md and sweep.png at the end")
+
+
+def formats_of(config: Mapping[str, Any]) -> list[str]:
+    """The formats of reports that a configuration asks for; none where it has no section for them."""
+    section = config.get("report")
+    return [] if section is None else make_options(ReportOptions, section, "section 'report'").formats

@@ -11,7 +11,7 @@ from gcp.methods import METHODS
 from gcp.options import LARGEST_SEED, Options, option
 from lightning_modules.settings.callback_options import CallbackOptions
 from lightning_modules.settings.loggers import LOGGERS
-from lightning_modules.settings.modes import AnalysisOptions, ExportOptions, SweepOptions
+from lightning_modules.settings.modes import AnalysisOptions, ExportOptions, ReportOptions, SweepOptions
 from lightning_modules.settings.optimisation import OPTIMIZERS, SCHEDULES
 from lightning_modules.settings.training import SecondStageOptions, SwitchOptions, TrainerOptions, TrainingOptions
 
@@ -34,6 +34,7 @@ SECTIONS: dict[str, type[Options]] = {
     "switch": SwitchOptions,
     "export": ExportOptions,
     "sweep": SweepOptions,
+    "report": ReportOptions,
     "analysis": AnalysisOptions,
     "second_stage": SecondStageOptions,
 }
