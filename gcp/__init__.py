@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gcp.methods import list_methods as list_methods
     from gcp.methods import register_method as register_method
     from gcp.model import create_model as create_model
+    from gcp.networks.replace import replace_pooling as replace_pooling
     from gcp.pooling.factory import create_pooling as create_pooling
     from gcp.replacing import replace_batchnorm as replace_batchnorm
     from gcp.roots.matrix_root import matrix_root as matrix_root
@@ -47,6 +48,7 @@ _HOMES = {
     "register_backbone": "gcp.backbones.registry",
     "register_method": "gcp.methods",
     "replace_batchnorm": "gcp.replacing",
+    "replace_pooling": "gcp.networks.replace",
     "spectral_function": "gcp.functions",
 }
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from gcp.backbones.factory import create_backbone
 from gcp.backbones.registry import BACKBONES
-from gcp.class_token import JointClassifier, SummedLogits, check_class_token
+from gcp.class_token import check_class_token
+from gcp.classifier import before_last, last_layer, token_classifier, with_classes
 from gcp.errors import OptionError, ShapeError
 from gcp.features import check_floating
 from gcp.methods import METHODS
 from gcp.options import check_type
 from gcp.plugins import size_of
-from gcp.pooling.factory import create_pooling
+from gcp.pooling.factory import channels_left, create_pooling
 
 
 class PoolingNetwork(nn.Module):
@@ -40,16 +41,60 @@ class PoolingNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to logits (B, num_classes). Raises DtypeError or ShapeError for what is no batch of images."""
+        return self.forward_head(self.forward_features(images))
+
+    def forward_features(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, 3, H, W) to the map (B, num_features, H', W'); with a ``class_token`` map and token, two tensors."""
         check_floating(images, "images")
         if images.dim() != 4:
             raise ShapeError(f"images must be (B, 3, H, W), got shape {tuple(images.shape)}")
-        logits: Tensor
+        features: Tensor | tuple[Tensor, Tensor]
         if self.class_token is None:
-            logits = self.classifier(self.representation(self.features(images)))
+            features = self.features(images)
         else:
-            features, token = self.features.with_class_token(images)  # type: ignore[operator]  # checked when built
-            logits = self.classifier(self.representation(features), token)
+            features = self.features.with_class_token(images)  # type: ignore[operator]  # checked when built
+        return features
+
+    def forward_head(self, features: Tensor | tuple[Tensor, Tensor], pre_logits: bool = False) -> Tensor:
+        """What `forward_features` gave, to logits (B, num_classes).
+
+        Args:
+            features: the map; with a ``class_token`` the map and the token (B, num_features).
+            pre_logits: stop before `get_classifier`, at (B, head_hidden_size): the pooled vector, or what a
+                classifier's hidden layers make of it; with a ``class_token`` vector and token in one.
+        """
+        if isinstance(features, Tensor):
+            vector: Tensor = self.representation(features)
+        else:
+            vector = torch.cat([self.representation(features[0]), features[1]], -1)
+        logits: Tensor = before_last(self.classifier, vector) if pre_logits else self.classifier(vector)
         return logits
+
+    def get_classifier(self) -> nn.Module:
+        """The last layer, which gives the logits; `SummedLogits` if two do."""
+        return last_layer(self.classifier)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """A new last layer, untrained; 0 classes: none, and the network gives what ``pre_logits`` are.
+
+        Raises OptionError for less than 0 classes, or if the last layer is no linear one.
+        """
+        self.classifier = with_classes(self.classifier, num_classes)
+
+    @property
+    def num_features(self) -> int:
+        """Channels of the backbone's map."""
+        return size_of(self.features, "num_features", "backbone")
+
+    @property
+    def head_hidden_size(self) -> int:
+        """Length of the vector that the last layer reads."""
+        return size_of(self.get_classifier(), "in_features", "classifier")
+
+    @property
+    def num_classes(self) -> int:
+        """How many logits; 0: there is no last layer."""
+        return size_of(self.get_classifier(), "out_features", "classifier")
 
 
 def create_model(
@@ -86,54 +131,19 @@ def create_model(
     torch.Size([2, 5])
     """
     check_type("num_classes", num_classes, int)
-    if reduced_channels != "default":
-        check_type("reduced_channels", reduced_channels, int | None)
     check_type("backbone_options", backbone_options, Mapping | None)
     check_type("hidden", list(hidden) if isinstance(hidden, Sequence) else hidden, list[int] | None)
     if num_classes < 1:
         raise OptionError(f"num_classes must be at least 1, got {num_classes}")
-    default = METHODS.get(method).reduced_channels  # an unknown method is refused before weights are read
+    METHODS.get(method)  # an unknown method is refused before weights are read
     info = BACKBONES.get(backbone)
     features = create_backbone(backbone, **(backbone_options or {}))
-    check_class_token(class_token, features, backbone)
+    check_class_token(class_token, getattr(features, "has_class_token", False), getattr(features, "name", backbone))
     if hidden is None:
         hidden = info.default_hidden((backbone_options or {}).get("weights"))
     channels = size_of(features, "num_features")
-    if reduced_channels == "default":
-        reduced_channels = default
-    if reduced_channels is not None and reduced_channels > channels:
-        reduced_channels = None
-    representation = create_pooling(method, channels, reduced_channels, **method_options)
-    width = size_of(representation, "out_features") + (channels if class_token == "concat" else 0)
-    classifier = build_classifier([width, *hidden, num_classes], info.dropout)
-    if class_token == "sum":
-        classifier = SummedLogits(classifier, nn.Linear(channels, num_classes))
-    elif class_token == "concat":
-        classifier = JointClassifier(classifier)
+    reduced = channels_left(method, channels, reduced_channels)
+    representation = create_pooling(method, channels, reduced, **method_options)
+    widths = [size_of(representation, "out_features"), *hidden, num_classes]
+    classifier = token_classifier(widths, channels, class_token, info.dropout)
     return PoolingNetwork(features, representation, classifier, class_token)
-
-
-def build_classifier(widths: Sequence[int], dropout: float | None = None) -> nn.Module:
-    """From the pooled vector to the logits: (B, widths[0]) to (B, widths[-1]).
-
-    One linear layer for two widths; otherwise linear layers with ReLU, and ``dropout`` if given, between them. The
-    positions in the sequence are those of AlexNet and VGG in the reference: 0, 2, 4 and with dropout 0, 3, 6.
-
-    Raises OptionError for a width below 1.
-
-    >>> build_classifier([6, 4, 2])
-    Sequential(
-      (0): Linear(in_features=6, out_features=4, bias=True)
-      (1): ReLU(inplace=True)
-      (2): Linear(in_features=4, out_features=2, bias=True)
-    )
-    """
-    if min(widths) < 1:
-        raise OptionError(f"hidden widths must be at least 1, got {list(widths[1:-1])}")
-    *body, last = [nn.Linear(before, after) for before, after in itertools.pairwise(widths)]
-    if not body:
-        return last
-    layers: list[nn.Module] = []
-    for linear in body:
-        layers += [linear, nn.ReLU(inplace=True), *([] if dropout is None else [nn.Dropout(dropout)])]
-    return nn.Sequential(*layers, last)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gcp.backbones.feature_map import Freezable
 from gcp.backbones.packages import PACKAGE, packaged_file
 from gcp.backbones.registry import BackboneInfo, TimmOptions
+from gcp.backbones.tokens import has_class_token, prefix_tokens
 from gcp.backbones.weights import load_in_order, load_matching, read_weights
 from gcp.errors import MissingDependencyError, ShapeError, UnknownNameError, WeightsError
 from gcp.registry import nearest
@@ -33,7 +34,7 @@ class TimmFeatureMap(Freezable):
     Attributes:
         network: timm's model, its head replaced by the identity.
         num_features: channels of the feature map.
-        has_class_token: whether the model has one, the first of its tokens: ViT and DeiT do, Swin does not.
+        has_class_token: whether the model has one, the first of its tokens.
 
     Raises, when called, ShapeError: images of a size the model does not take, or an output that is no map.
     """
@@ -43,8 +44,7 @@ class TimmFeatureMap(Freezable):
         self.network = network
         self.name = name
         self.num_features: int = network.num_features
-        prefix = getattr(network, "num_prefix_tokens", 0)
-        self.has_class_token = prefix > 0 and getattr(network, "cls_token", None) is not None
+        self.has_class_token = has_class_token(network)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, num_features, H', W')."""
@@ -69,7 +69,7 @@ class TimmFeatureMap(Freezable):
         if getattr(self.network, "output_fmt", "") == "NHWC":
             output = output.permute(0, 3, 1, 2)  # (B, H', W', C) to (B, C, H', W')
         elif output.ndim == 3:
-            output = tokens_to_map(output[:, getattr(self.network, "num_prefix_tokens", 0) :], height / width)
+            output = tokens_to_map(output[:, prefix_tokens(self.network) :], height / width)
         if output.ndim != 4 or output.shape[1] != self.num_features:
             raise ShapeError(
                 f"{self.name} gives {tuple(output.shape)}, no feature map of {self.num_features} channels; "

@@ -60,6 +60,25 @@ def create_pooling(
     return TokenPooling(pooling, size_of(pooling, "out_features")) if layout == "tokens" else pooling
 
 
+def channels_left(method: str, channels: int, reduced_channels: int | str | None) -> int | None:
+    """How many channels a network reduces its ``channels`` to; None: it pools them all.
+
+    Args:
+        method: one of `list_methods()`.
+        channels: of the feature map.
+        reduced_channels: how many are asked for; "default" for the method's default.
+
+    Raises OptionTypeError for another word.
+
+    >>> channels_left("pade", 512, "default"), channels_left("pade", 64, 256), channels_left("average", 512, "default")
+    (256, None, None)
+    """
+    wanted = METHODS.get(method).reduced_channels if reduced_channels == "default" else reduced_channels
+    check_type("reduced_channels", wanted, int | None)
+    assert not isinstance(wanted, str)
+    return None if wanted is None or wanted > channels else wanted
+
+
 def channel_reduction(in_channels: int, out_channels: int) -> nn.Sequential:
     """1x1 convolution without bias (Kaiming, fan out), batch norm, ReLU: (B, C, H, W) to (B, C', H, W).
 

@@ -1,0 +1,1 @@
+"""Covariance pooling put into networks of others: torchvision's, timm's and one's own."""
