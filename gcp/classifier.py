@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from gcp.class_token import JointClassifier, SummedLogits
@@ -58,12 +57,19 @@ def token_classifier(
 
 
 class NoClasses(nn.Identity):
-    """In the place of a linear layer on ``in_features`` numbers: they are what comes out."""
+    """In the place of a linear layer on ``in_features`` numbers: they are what comes out.
 
-    def __init__(self, in_features: int) -> None:
+    Attributes:
+        weight: (0, in_features), nothing but the device and dtype of the next classifier.
+    """
+
+    weight: Tensor
+
+    def __init__(self, in_features: int, like: Tensor) -> None:
         super().__init__()
         self.in_features = in_features
         self.out_features = 0
+        self.register_buffer("weight", like.new_empty(0, in_features), persistent=False)
 
 
 def last_layer(classifier: nn.Module) -> nn.Module:
@@ -115,7 +121,7 @@ def _renewed(last: nn.Module, num_classes: int) -> nn.Module:
     if not isinstance(last, (nn.Linear, NoClasses)):
         raise OptionError(f"the classifier ends with {type(last).__name__}, no linear layer; set the attribute itself")
     if num_classes == 0:
-        return NoClasses(last.in_features).train(last.training)
-    like = last.weight if isinstance(last, nn.Linear) else torch.empty(0)
+        return NoClasses(last.in_features, last.weight).train(last.training)
     bias = not isinstance(last, nn.Linear) or last.bias is not None
-    return nn.Linear(last.in_features, num_classes, bias, like.device, like.dtype).train(last.training)
+    new = nn.Linear(last.in_features, num_classes, bias, last.weight.device, last.weight.dtype)
+    return new.train(last.training)

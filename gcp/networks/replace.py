@@ -48,6 +48,7 @@ def replace_pooling(
             network without, or a wrong option. The network is as before.
         UnknownNameError: no such method.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
     >>> print(replace_pooling(model, "pade", num_classes=5))
     Sequential: '1' pools 8 channels by pade into 36 numbers, '3' makes 5 logits of them (new 1, 3)

@@ -140,6 +140,18 @@ CALLS: dict[str, list[Callable[[], object]]] = {
         eps=["1e-5", None],
         method=NO_NAME,
     ),
+    "replace_pooling": arguments(
+        lambda **given: gcp.replace_pooling(
+            **{"model": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), **given}
+        ),
+        {"method": "pade"},
+        model=[None, "resnet50", nn.Linear],
+        method=NO_NAME,
+        num_classes=NO_COUNT,
+        reduced_channels=["16", 16.0, True],
+        class_token=["first", 1, True],
+        precision=[64],
+    ),
     "register_backbone": arguments(
         gcp.register_backbone,
         {"name": "mine", "build": "mine:build"},
