@@ -1,0 +1,21 @@
+"""The pages on networks: their examples run, from the top of a page to its end."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("page", ["into_your_network"])
+def test_the_examples_run(page, monkeypatch, tmp_path, capsys):
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(examples) >= 4
+    monkeypatch.chdir(tmp_path)
+    exec("".join(examples), {})
+    shown = re.findall(r"\nprints\n\n {4}(.*?)\n", text)
+    printed = capsys.readouterr().out
+    assert all(line in printed for line in shown)
