@@ -21,6 +21,7 @@ from gcp.spectral.method import SpectralMethod
 from gcp.spectral.nonfinite import zeroed
 from gcp.spectral.spectral_options import EstimateOptions
 from gcp.spectral.symmetry import symmetric_only
+from gcp.tracing import constant
 
 FunctionLike = str | SpectralMap | Pair
 
@@ -166,6 +167,16 @@ def prepare(f: FunctionLike, method: str, options: Mapping[str, Any]) -> Spectra
     >>> prepare("power", "taylor", {"alpha": 0.3, "degree": 50}).function
     Power(eps=0.0, relative=True, alpha=0.3, positive=False)
     """
+    alpha = options.get("alpha")
+    if torch.compiler.is_compiling() and isinstance(alpha, Tensor):  # which is no constant
+        return _prepared(f, method, {**options, "alpha": 1.0}).at(alpha)
+    return _prepared(f, method, options)
+
+
+@constant
+def _prepared(f: FunctionLike, method: str, options: Mapping[str, Any]) -> SpectralMethod:
     of_map = set(map_options(f))
     function = as_map(f, {name: value for name, value in options.items() if name in of_map})
+    if function.parameter is None:
+        _ = function.singular_at_zero  # f(0) and f'(0), which are kept; a program cannot look at them
     return spectral_method(method, function, **{name: value for name, value in options.items() if name not in of_map})

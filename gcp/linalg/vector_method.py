@@ -21,6 +21,7 @@ from gcp.rounding import gap_floor
 from gcp.spectral.kernels import vector_quotient
 from gcp.spectral.pairs import levels
 from gcp.spectral.spectral_options import SpectralOptions
+from gcp.tracing import constant
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Quotients:
     floor: Tensor
 
 
+@constant
 def vector_method(
     name: str, options: Mapping[str, Any], signed: bool, shared: tuple[str, ...] = ("precision",)
 ) -> VectorMethod:
@@ -116,23 +118,6 @@ def vector_method(
     >>> vector_method("taylor", {"degree": 20}, signed=True).options.degree
     20
     """
-    if torch.compiler.is_compiling():
-        return _TRACED[_trace(name, tuple(options.items()), signed, shared)]
-    return _prepare(name, options, signed, shared)
-
-
-# The compiler does not look into options, which are constants of a program; of constants it knows words alone.
-_TRACED: dict[str, VectorMethod] = {}
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it untyped
-def _trace(name: str, options: tuple[tuple[str, Any], ...], signed: bool, shared: tuple[str, ...]) -> str:
-    key = repr((name, options, signed))
-    _TRACED[key] = _prepare(name, dict(options), signed, shared)
-    return key
-
-
-def _prepare(name: str, options: Mapping[str, Any], signed: bool, shared: tuple[str, ...]) -> VectorMethod:
     info = METHODS.get(name)
     if info.name not in VECTORS:
         raise OptionError(

@@ -17,6 +17,7 @@ from gcp.options import make_options
 from gcp.registry import Names, resolve
 from gcp.roots.semidefinite import require_semidefinite
 from gcp.scaling import largest_entry, safe_unit
+from gcp.tracing import constant
 
 APPROXIMANTS = Names(METHODS, lambda info: info.approximant is not None)
 
@@ -65,6 +66,7 @@ def matrix_root(matrix: Tensor, method: str = "mpa", *, inverse: bool = False, *
     return root.to(matrix.dtype)
 
 
+@constant
 def _root(name: str, options: dict[str, Any], inverse: bool, roundoff: float) -> Root:
     info = METHODS.get(name)
     if info.approximant is None:

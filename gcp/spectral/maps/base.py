@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -89,7 +90,7 @@ class SpectralMap(ABC):
     @property
     def finite_at_zero(self) -> bool:
         """Whether null eigenvalues have a finite image: by f itself, or because eps keeps them away from 0."""
-        return self.eps > 0 or math.isfinite(self.at_zero)
+        return self.eps > 0 or abs(self.at_zero) < math.inf
 
     @property
     def vanishes_at_zero(self) -> bool:
@@ -106,11 +107,11 @@ class SpectralMap(ABC):
         """d of f(c lam) = c^d f(lam) for all c > 0, or None where f does not scale so."""
         return None
 
-    @property
+    @cached_property
     def singular_at_zero(self) -> bool:
         """Whether f or its slope is infinite at 0."""
         slope = self.derivative(torch.zeros(1, dtype=torch.float64))
-        return not (math.isfinite(self.at_zero) and bool(slope.isfinite()))
+        return not (abs(self.at_zero) < math.inf and bool(slope.isfinite()))
 
     @property
     def relative_shift(self) -> float:
@@ -149,7 +150,7 @@ class RegularisedMap(SpectralMap):
     def __post_init__(self) -> None:
         check_type("eps", self.eps, float)
         check_type("relative", self.relative, bool)
-        if not (self.eps >= 0 and math.isfinite(self.eps)):
+        if not 0 <= self.eps < math.inf:
             raise OptionError(f"eps must be at least 0 and finite, got {self.eps}")
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class Custom(RegularisedMap):
         if self.eps > 0 and not self.nonnegative:
             raise OptionError("eps moves eigenvalues away from 0, for functions of lam >= 0; set nonnegative=True")
 
-    @property
+    @cached_property
     def at_zero(self) -> float:
         """f(0) as the callable gives it."""
         return float(self.function(torch.zeros(1, dtype=torch.float64)))
