@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -34,7 +35,8 @@ def constant(make: Callable[P, T]) -> Callable[P, T]:
     @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it untyped
     def name_of(*args: P.args, **kwargs: P.kwargs) -> str:
         name = f"{make.__name__}_{len(vars(_MADE))}"
-        setattr(_MADE, name, make(*args, **kwargs))
+        with ThreadPoolExecutor(1) as alone:  # in the modes of this thread no tensor has numbers
+            setattr(_MADE, name, alone.submit(make, *args, **kwargs).result())
         return name
 
     @functools.wraps(make)
