@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
+import gcp
 from gcp.errors import DerivativeError
 from gcp.methods import list_methods
 from gcp.pooling.factory import create_pooling
@@ -172,3 +173,17 @@ def test_layouts(name: str) -> None:
         (grad,) = torch.autograd.grad(y, leaf, gradient)
         assert relative_error(y.detach(), expected[0]) < 1e-12
         assert relative_error(grad, expected[1]) < 1e-11
+
+
+@pytest.mark.usefixtures("fresh_dynamo")
+def test_several_functions_in_one_graph() -> None:
+    """Their methods and options are constants of the program, each its own."""
+
+    def several(P: Tensor) -> Tensor:
+        roots = gcp.spectral_function(P) + gcp.spectral_function(P, "log", "taylor", degree=20, eps=1e-2)
+        return roots + sum(gcp.linalg.eigh(P, method=name).eigenvalues for name in ("taylor", "pade"))
+
+    A = noise(2, 3, 5)
+    network = torch.compile(several, fullgraph=True, backend="eager")
+    for P in (A @ A.mT, 2 * A @ A.mT):
+        assert torch.equal(network(P), several(P))
