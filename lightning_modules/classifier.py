@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -158,6 +159,8 @@ class Classifier(pl.LightningModule):
         build, options = _named(OPTIMIZERS, self.hparams["optimizer"])
         optimizer = build(self.model, options)
         self.conditioning.own_groups(self.model, optimizer)
+        if self._trainer is not None:
+            self._check_fused(optimizer)
         factor, options = _named(SCHEDULES, self.hparams["schedule"])
         epochs = None if self._trainer is None else self.trainer.max_epochs
         return {
@@ -175,11 +178,6 @@ class Classifier(pl.LightningModule):
         self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         if not self.conditioning.names:
             return
-        if self.trainer.scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
-            raise OptionError(
-                "optimizer.arguments.fused: a fused optimizer unscales gradients in its own step, after they would be "
-                "conditioned; leave it out, or use trainer.precision=bf16-mixed"
-            )
         rate = self.conditioning.before_step(self.model, optimizer)
         if rate is not None and self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # Lightning sets it
             log_numbers(self.trainer.loggers, {names.OPTIMAL_RATE: rate}, self.global_step)
@@ -190,6 +188,16 @@ class Classifier(pl.LightningModule):
             super().optimizer_step(*arguments, **named)
         finally:
             self.conditioning.after_step()
+
+    def _check_fused(self, optimizer: Optimizer) -> None:
+        """Raise OptionError for a fused optimizer, which unscales gradients in its own step, where that is too late."""
+        if not getattr(optimizer, "_step_supports_amp_scaling", False):
+            return
+        fused = "optimizer.arguments.fused: a fused optimizer unscales gradients in its own step, after they would be"
+        if isinstance(self.trainer.precision_plugin, MixedPrecision) and self.trainer.gradient_clip_val:
+            raise OptionError(f"{fused} clipped; leave it out, or set trainer.gradient_clip_val=null")
+        if self.trainer.scaler is not None and self.conditioning.names:
+            raise OptionError(f"{fused} conditioned; leave it out, or use trainer.precision=bf16-mixed")
 
     def _steps_per_epoch(self) -> int:
         return int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1)

@@ -74,6 +74,10 @@ def test_what_cannot_be_is_one_sentence(cli, tmp_path):
         (THREE[:1], "training.orthogonal_gradient is for the layer before the covariance, and there is none"),
         ((*RUN, "trainer.strategy=fsdp"), "training.orthogonal_gradient needs whole weights on each device"),
         ((*RUN, "backbone.frozen=1"), "features.0 is frozen"),
+        (
+            ("optimizer=torch", "optimizer.arguments.fused=true", "trainer.precision=16-mixed"),
+            "or set trainer.gradient_clip_val=null",
+        ),
     ):
         outcome = cli(*SMALL, *arguments)
         assert outcome.code == 1, says

@@ -12,6 +12,7 @@ from gcp.methods import MethodInfo
 from gcp.methods.cross_covariance import CrossCovarianceOptions
 from gcp.pooling.base import described
 from gcp.scaling import largest_entry, safe_unit
+from gcp.spectral.maps import Power
 
 
 class CrossCovariancePooling(nn.Module):
@@ -32,6 +33,7 @@ class CrossCovariancePooling(nn.Module):
         self.in_channels = in_channels
         self.options = options
         self.out_features = options.heads * options.width**2
+        self.power = Power(options.alpha)
         self.query = nn.Linear(in_channels, options.heads * options.width, bias=False)
         self.key = nn.Linear(in_channels, options.heads * options.width, bias=False)
 
@@ -44,7 +46,7 @@ class CrossCovariancePooling(nn.Module):
         unit = safe_unit(largest_entry(X.detach()))
         Q, K = (self._heads(layer, X / unit) for layer in (self.query, self.key))
         try:
-            rooted = singular_function(full_product(Q, K.mT), "power", alpha=self.options.alpha)
+            rooted = singular_function(full_product(Q, K.mT), self.power)
         except NonFiniteError as error:
             samples = tuple(sorted({position // self.options.heads for position in error.samples}))
             raise NonFiniteError(f"NaN or infinity in the features of sample {', '.join(map(str, samples))} of "

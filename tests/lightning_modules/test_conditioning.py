@@ -160,6 +160,16 @@ def test_gradients_are_unscaled_before_and_a_step_without_finite_ones_is_left_ou
     assert all(value.isfinite().all() for value in module.state_dict().values())
 
 
+@pytest.mark.parametrize(("clip", "remedy"), [(1.0, "trainer.gradient_clip_val=null"), (None, "bf16-mixed")])
+def test_a_fused_optimizer_with_loss_scaling_is_refused_before_training(tmp_path, clip, remedy):
+    fused = {"name": "torch", "cls": "Adam", "lr": 0.1, "weight_decay": 0.0, "arguments": {"fused": True}}
+    plugin = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
+    run = trainer(tmp_path, plugins=[plugin], gradient_clip_val=clip)
+    with pytest.raises(OptionError, match=rf"optimizer\.arguments\.fused.*{remedy}"):
+        run.fit(classifier(ALL, optimizer=fused), loader(16))
+    assert not run.global_step
+
+
 @pytest.mark.parametrize("averaging", [lambda: Averaging(0.5), lambda: StochasticAveraging(SWAOptions(from_epoch=1))])
 def test_averaged_weights_are_orthogonal_too(tmp_path, averaging):
     module = classifier(ALL, backbone={"whitening": "first"})
