@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,16 +10,28 @@ from torch import nn
 
 from gcp.conditioning.orthogonal_weights import trained_weight
 from gcp.errors import OptionError
+from gcp.methods import METHODS, SpectralOptions
 from gcp.model import PoolingNetwork
+from gcp.options import default_of, option_names
 from gcp.pooling.factory import ReducedPooling, create_pooling
 from lightning_modules.classifier import Classifier
 from lightning_modules.settings.training import SwitchOptions
 
 
 def second_method(first: Mapping[str, Any], options: SwitchOptions) -> dict[str, Any]:
-    """What the section `method` says after the switch; the channel reduction is that of the ``first``."""
+    """What the section `method` says after the switch.
+
+    The channel reduction is that of the ``first``, and so are what covariance is estimated, how it is decomposed and
+    what of it is classified, as far as the second method has these options and ``switch.options`` does not set them.
+    """
+    has = {each.name: each for each in dataclasses.fields(METHODS.get(str(options.to)).options)}
+    kept = {
+        name: first[name]
+        for name in option_names(SpectralOptions)
+        if name in first and name in has and first[name] != default_of(has[name])
+    }
     reduction = {key: value for key, value in first.items() if key == "reduced_channels"}
-    return {"name": options.to, **reduction, **options.options}
+    return {"name": options.to, **reduction, **kept, **options.options}
 
 
 def pooling_of(model: PoolingNetwork) -> nn.Module:

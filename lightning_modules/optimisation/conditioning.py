@@ -43,9 +43,9 @@ class Conditioning:
         layers = layers_before_covariance(model)
         if not layers:
             raise OptionError(
-                f"training.{wanted[0]} is for the layer before the covariance, and there is none: "
-                "method.reduced_channels is null or not below the backbone's channels; set it to less, or "
-                "backbone.whitening=first"
+                f"training.{wanted[0]} is for the layer before the covariance, and there is none: method=average has "
+                "no covariance, or method.reduced_channels is null or not below the backbone's channels; set it to "
+                "less, or backbone.whitening=first"
             )
         for name, layer in layers.items():
             if not layer.weight.requires_grad:

@@ -122,7 +122,11 @@ class SwitchOptions(Options):
     """Hybrid training: one method first, ``method``, and another one for the rest; weights and optimizer go on."""
 
     to: str | None = option(None, "method the run switches to; null: it keeps its method")
-    options: dict[str, Any] = option({}, "options of that method, switch.options.degree=50; the rest as by default")
+    options: dict[str, Any] = option(
+        {},
+        "options of that method, switch.options.degree=50; those that all spectral methods have are as in method "
+        "otherwise, the rest as by default",
+    )
     at: str = option(
         "last_decay",
         "when: at the schedule's last milestone, at a given epoch, or when covariances are well enough conditioned",

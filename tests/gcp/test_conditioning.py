@@ -145,15 +145,17 @@ def test_baked_copied_and_reloaded_weights_are_the_same():
 
 def test_the_layers_before_covariances():
     whitened = {"whitening": "first"}
-    for backbone, options, reduced, expected in (
-        ("tiny", {}, 16, ["representation.reduction.0"]),
-        ("tiny", {}, None, []),
-        ("tiny", whitened, None, ["features.0"]),
-        ("resnet18", whitened, 64, ["features.0", "representation.reduction.0"]),
-        ("vgg11", {}, 64, ["representation.reduction.0"]),
+    for backbone, method, options, reduced, expected in (
+        ("tiny", "pade", {}, 16, ["representation.reduction.0"]),
+        ("tiny", "pade", {}, None, []),
+        ("tiny", "pade", whitened, None, ["features.0"]),
+        ("tiny", "average", {}, 16, []),
+        ("tiny", "average", whitened, 16, ["features.0"]),
+        ("resnet18", "pade", whitened, 64, ["features.0", "representation.reduction.0"]),
+        ("vgg11", "pade", {}, 64, ["representation.reduction.0"]),
     ):
         with torch.device("meta"):
-            model = gcp.create_model(backbone, "pade", 3, reduced_channels=reduced, backbone_options=options, hidden=[])
+            model = gcp.create_model(backbone, method, 3, reduced_channels=reduced, backbone_options=options, hidden=[])
         found = layers_before_covariance(model)
         assert list(found) == expected
         assert all(model.get_submodule(name) is layer for name, layer in found.items())

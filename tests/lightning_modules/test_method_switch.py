@@ -15,7 +15,7 @@ from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.classifier import Classifier
 from lightning_modules.run.read_checkpoint import method_in
 from lightning_modules.settings.training import SwitchOptions
-from lightning_modules.switching import pooling_of, set_method
+from lightning_modules.switching import pooling_of, second_method, set_method
 
 
 def classifier(milestones: tuple[int, ...] = (1, 2), reduced_channels: int | None = 4) -> Classifier:
@@ -65,6 +65,18 @@ def fit(module: Classifier, switch: MethodSwitch, tmp_path, epochs: int = 4) -> 
     )
     trainer.fit(module, loader())
     return watch, trainer
+
+
+def test_what_is_not_a_kernels_own_goes_on_unless_said_otherwise():
+    """Else the classifier would be given another covariance, or another vector of it, without a word."""
+    first = {"name": "taylor", "degree": 7, "reduced_channels": 4, "vectorisation": "isometric", "shrinkage": 0.2}
+    common = {"reduced_channels": 4, "vectorisation": "isometric", "shrinkage": 0.2}
+    assert second_method(first, SwitchOptions(to="pade")) == {"name": "pade", **common}
+    plain = SwitchOptions(to="pade", options={"vectorisation": "upper"})
+    assert second_method(first, plain) == {"name": "pade", **common, "vectorisation": "upper"}
+    assert second_method(first, SwitchOptions(to="bilinear")).keys() == {"name", "reduced_channels", "vectorisation"}
+    usual = {"name": "taylor", "degree": 7, "reduced_channels": 4, "vectorisation": "upper", "precision": "mixed"}
+    assert second_method(usual, SwitchOptions(to="newton")) == {"name": "newton", "reduced_channels": 4}
 
 
 def test_at_the_last_decay(tmp_path):
