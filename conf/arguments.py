@@ -20,6 +20,7 @@ from gcp.errors import OptionError
 from lightning_modules.settings.sections import GROUPS, sections
 
 _WORD = re.compile(r"[\w./:@%+-]+", re.ASCII)  # what a list may hold without quotes
+_LOGGERS = re.compile(r"logger=\[(.*)\]")
 PATHS = ("hydra.run.dir", "hydra.sweep.dir")  # Hydra's options that people set, whose values are text
 
 
@@ -37,7 +38,7 @@ def readable(arguments: list[str]) -> list[str]:
     if parsed.resolve and not parsed.cfg:
         raise OptionError("--resolve goes with --cfg job, which shows the configuration")
     overrides = {*parsed.overrides, *unknown}  # argparse leaves what follows a flag among the latter
-    written = [_override(each, parsed.multirun) for each in arguments if each in overrides]
+    written = [_override(one, parsed.multirun) for each in arguments if each in overrides for one in _singly(each)]
     return [*written, *(each for each in arguments if each not in overrides)]  # Hydra wants them apart
 
 
@@ -51,6 +52,19 @@ def _unknown_flag(flag: str) -> str:
     meant = [name] if find(name) or name in groups() else owners(name)
     example = f"{meant[0]}={value if equals else '...'}" if meant else "optimizer.lr=0.1"
     return f"unknown flag {flag}; options are written without dashes, as name=value: {example}"
+
+
+def _singly(argument: str) -> list[str]:
+    """``logger=[wandb,mlflow]`` as one logger with the others beside it; any other argument as it is."""
+    found = _LOGGERS.fullmatch(argument)
+    if found is None:
+        return [argument]
+    names = [name.strip() for name in found[1].split(",") if name.strip()]
+    unknown = [name for name in names if name not in words_of("logger")]
+    if unknown:
+        raise OptionError(unknown_name("logger", unknown[0], words_of("logger")))
+    first, *others = [name for name in dict.fromkeys(names) if name != "csv"] or ["csv"]  # metrics.csv comes anyway
+    return [f"logger={first}", *(f"logger.beside.{name}={{}}" for name in others)]
 
 
 def _override(argument: str, sweep: bool) -> str:

@@ -12,7 +12,7 @@ from typing import Any, get_origin, get_type_hints
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from gcp.options import Options
+from gcp.options import Options, default_of
 from lightning_modules.settings.callbacks import sections_of_callbacks
 from lightning_modules.settings.sections import ADDED, GROUPS, SECTIONS, RunOptions, sections
 
@@ -58,7 +58,7 @@ def added_options(group: str, entry: Any) -> dict[str, Any]:
     """The options of ADDED that a group's entry has, with their defaults."""
     if group == "method":
         return {"reduced_channels": entry.reduced_channels}
-    return {"hidden": None, "class_token": None} if group == "backbone" else {}
+    return {field.name: default_of(field) for field in dataclasses.fields(ADDED[group])} if group in ADDED else {}
 
 
 def schema_of(
@@ -76,12 +76,13 @@ def schema_of(
         extra: more fields: a name, an option that ADDED has, or MISSING for a section to be filled.
     """
     hints = get_type_hints(options)
-    fields: list[Any] = [
-        (name, _type_of(name, value), dataclasses.field(default=value)) for name, value in extra.items()
-    ]
+    fields: list[Any] = []
+    for name, value in extra.items():
+        given: dict[str, Any] = {"default_factory": _open} if isinstance(value, dict) else {"default": value}
+        fields.append((name, _type_of(name, value), dataclasses.field(**given)))
     for field in dataclasses.fields(options):
         default = {"default": field.default, "default_factory": field.default_factory}
-        given: dict[str, Any] = {key: value for key, value in default.items() if value is not dataclasses.MISSING}
+        given = {key: value for key, value in default.items() if value is not dataclasses.MISSING}
         if get_origin(hints[field.name]) is dict:
             given = {"default_factory": _open}
         if field.name in interpolated:

@@ -19,7 +19,6 @@ from conf.check_options import check
 from conf.messages import sentence
 from conf.overrides import values_of
 from gcp.errors import GCPError, OptionError
-from gcp.options import make_options
 from lightning_modules.run.interruption import Interrupted
 from lightning_modules.run.job import InterruptedRunError
 from lightning_modules.run.lock import locked
@@ -27,7 +26,7 @@ from lightning_modules.run.parent import SWEEP
 from lightning_modules.run.stored_choices import stored_choices
 from lightning_modules.run.summary import SWEEP as SWEEP_CONFIG
 from lightning_modules.run.sweep import Job, check_all_ok, in_all, jobs_of, launch, left_to_do, sweep_name
-from lightning_modules.settings.loggers import WandbOptions
+from lightning_modules.settings.loggers import WandbOptions, chosen_loggers
 from lightning_modules.settings.modes import formats_of
 
 SHOWN = 5  # wrong jobs whose reasons are told
@@ -131,12 +130,12 @@ class ResumableSweeper(Sweeper):
 
         sections: Any = OmegaConf.to_container(OmegaConf.masked_copy(self._config, ["report"]))
         write_report(read_runs([directory]), directory, formats_of(sections))
-        if self._config.logger.name == "wandb":
+        logger: Any = OmegaConf.to_container(self._config.logger, resolve=True)
+        options = chosen_loggers(logger).get("wandb")
+        if isinstance(options, WandbOptions):
             from lightning_modules.loggers.wandb import log_report
 
-            logger: Any = OmegaConf.to_container(self._config.logger, resolve=True)
-            options = {name: value for name, value in logger.items() if name != "name"}
-            log_report(directory, make_options(WandbOptions, options, "logger 'wandb'"), sweep_name(directory))
+            log_report(directory, options, sweep_name(directory))
 
 
 def register_sweeper() -> None:

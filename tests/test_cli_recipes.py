@@ -17,6 +17,7 @@ STEPS = (
     "trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.limit_test_batches=1",
     "data.batch_size=4", "data.num_workers=0", "data.protocol=flip", "callbacks.progress_bar=false",
     "data.check=off", "trainer.accelerator=cpu", "backbone.weights=null", "hydra.run.dir=run",
+    "report.formats=[]",
 )  # fmt: skip
 FAST = "imagenet_alexnet_pade"
 

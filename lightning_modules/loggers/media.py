@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 STEP = "trainer/global_step"  # Lightning's name of the step at W&B
 
@@ -32,7 +32,7 @@ def log_histogram(loggers: Sequence[Logger], name: str, values: Sequence[float],
 
 
 def log_picture(loggers: Sequence[Logger], name: str, file: Path, step: int) -> None:
-    """Write the picture in ``file``, a PNG, to W&B and TensorBoard."""
+    """Write the picture in ``file``, a PNG, to W&B, TensorBoard and MLflow."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             import wandb
@@ -42,3 +42,5 @@ def log_picture(loggers: Sequence[Logger], name: str, file: Path, step: int) -> 
             from matplotlib.image import imread
 
             logger.experiment.add_image(name, imread(file)[..., :3], step, dataformats="HWC")
+        elif isinstance(logger, MLFlowLogger):
+            logger.experiment.log_artifact(logger.run_id, str(file), name.partition("/")[0])

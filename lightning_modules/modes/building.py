@@ -44,7 +44,7 @@ from lightning_modules.run.spec import Run
 from lightning_modules.run.write_checkpoint import AtomicCheckpointIO
 from lightning_modules.settings.callback_options import CallbackOptions
 from lightning_modules.settings.callbacks import CALLBACKS, options_of_callback, own_options
-from lightning_modules.settings.loggers import LOGGERS
+from lightning_modules.settings.loggers import LOGGERS, chosen_loggers
 from lightning_modules.settings.training import SwitchOptions, TrainingOptions
 from lightning_modules.switching import set_method
 
@@ -202,15 +202,9 @@ def _leave_to_us(signum: int, frame: FrameType | None) -> None:
 
 
 def build_loggers(run: Run) -> list[Logger]:
-    """metrics.csv, and the logger chosen."""
-    chosen = dict(run.config["logger"])
-    name = chosen.pop("name")
-    selected: dict[str, Any] = {"csv": {}, name: chosen}
-    loggers = []
-    for each, values in selected.items():
-        entry = LOGGERS.get(each)
-        loggers.append(resolve(entry.build)(run, make_options(entry.options, values, f"logger '{each}'")))
-    return loggers
+    """metrics.csv, and the loggers chosen."""
+    chosen = chosen_loggers(run.config["logger"])
+    return [resolve(LOGGERS.get(name).build)(run, options) for name, options in chosen.items()]
 
 
 def callback_options(run: Run) -> CallbackOptions:

@@ -79,10 +79,11 @@ def job(directory: Path, kept: bool = False, **known: Any) -> Iterator[Summary]:
                     summary.ok()
                 exit_code = 0
             except Interrupted as stop:
+                exit_code = 128 + stop.signum
                 sentence = f"{stop}{_how_to_go_on(directory, known['mode'])}"
                 if summary.begun or new:
                     summary.interrupted(sentence)
-                raise InterruptedRunError(sentence, 128 + stop.signum) from None
+                raise InterruptedRunError(sentence, exit_code) from None
             except BaseException as error:
                 refused = isinstance(error, (GCPError, OSError))
                 _note(summary, _told(error, directory), written=summary.begun or (new and not refused))

@@ -10,7 +10,7 @@ from gcp.backbones.registry import BACKBONES
 from gcp.methods import METHODS
 from gcp.options import LARGEST_SEED, Options, option
 from lightning_modules.settings.callback_options import CallbackOptions
-from lightning_modules.settings.loggers import LOGGERS
+from lightning_modules.settings.loggers import LOGGERS, BesideOptions
 from lightning_modules.settings.modes import AnalysisOptions, ExportOptions, ReportOptions, SweepOptions
 from lightning_modules.settings.optimisation import OPTIMIZERS, SCHEDULES
 from lightning_modules.settings.training import SecondStageOptions, SwitchOptions, TrainerOptions, TrainingOptions
@@ -65,7 +65,7 @@ class HeadOptions(Options):
 
 
 # Options a group has beyond those of its entries.
-ADDED: dict[str, type[Options]] = {"method": ReductionOptions, "backbone": HeadOptions}
+ADDED: dict[str, type[Options]] = {"method": ReductionOptions, "backbone": HeadOptions, "logger": BesideOptions}
 
 
 @dataclass(frozen=True)
