@@ -20,6 +20,8 @@ from conf.writing import owned, written
 from datamodules.datasets import DATASETS, register_dataset
 from gcp.errors import OptionError
 from gcp.options import Options, option, option_names
+from lightning_modules.settings.entry import Entry
+from lightning_modules.settings.optimisation import SCHEDULES
 from lightning_modules.settings.sections import GROUPS
 
 
@@ -34,10 +36,17 @@ def test_the_files_list_the_options_of_the_classes_and_none_is_left_over():
     assert files == written(), "run: python -m conf.writing"
 
 
-def test_a_name_with_options_has_a_file_and_one_without_is_chosen_all_the_same():
+@dataclasses.dataclass(frozen=True)
+class NothingToSet(Options):
+    """The options of a name that has none."""
+
+
+def test_a_name_with_options_has_a_file_and_one_without_is_chosen_all_the_same(monkeypatch):
+    monkeypatch.setattr(SCHEDULES, "_entries", dict(SCHEDULES._entries))
+    SCHEDULES.register("bare", Entry("bare", NothingToSet, "no_module:build", "nothing to set"))
     assert HERE / "method" / "taylor.yaml" in written()
-    assert HERE / "logger" / "csv.yaml" not in written()
-    assert composed("logger=csv").logger.name == "csv"
+    assert HERE / "schedule" / "bare.yaml" not in written()
+    assert composed("schedule=bare").schedule.name == "bare"
 
 
 def test_a_file_says_what_its_options_may_be():
@@ -63,6 +72,8 @@ def test_every_name_composes_to_the_defaults_of_its_options(names):
         if group == "backbone":
             assert values.pop("hidden") is None  # the backbone's own default
             assert values.pop("class_token") is None
+        if group == "logger":
+            assert values.pop("beside") == {}
         assert values == {field: getattr(entry.options(), field) for field in option_names(entry.options)}
 
 
