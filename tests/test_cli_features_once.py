@@ -54,6 +54,7 @@ CELLS = (
     ("arguments", "message"),
     [
         ((*SMALL, ONCE), "needs frozen stages to compute the features of; set backbone.frozen"),
+        ((*SMALL, "training.features_folder=kept"), "features_folder keeps the features of features_once; set that"),
         pytest.param(
             (*SMALL, *FROZEN, "training.mixup=0.2"), "and training.mixup mixes them; choose one", marks=pytest.mark.slow
         ),
@@ -79,6 +80,16 @@ def test_what_would_not_be_exact_is_refused(cli, tmp_path, arguments, message):
     assert message in outcome.err
     assert "Traceback" not in outcome.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_kept_features_change_no_bit(cli, tmp_path, summary_of):
+    for name in ("first", "second"):
+        outcome = cli(*SMALL, *FROZEN, "training.features_folder=kept", f"hydra.run.dir={name}")
+        assert outcome.code == 0, outcome.err
+    assert len(list((tmp_path / "kept").glob("*.npz"))) == 1
+    assert all(map(torch.equal, weights(tmp_path / "first").values(), weights(tmp_path / "second").values()))
+    assert summary_of(tmp_path / "first")[names.TEST_LOSS] == summary_of(tmp_path / "second")[names.TEST_LOSS]
 
 
 @pytest.mark.slow

@@ -61,10 +61,15 @@ class Freezable(nn.Module):
             stage.requires_grad_(False)
         self.train(self.training)
 
+    @property
+    def frozen_stages(self) -> tuple[nn.Module, ...]:
+        """What `freeze` froze, in order."""
+        return tuple(getattr(self, "_frozen", ()))
+
     def train(self: SelfT, mode: bool = True) -> SelfT:
         """As ``nn.Module.train``; what is frozen stays in eval mode."""
         super().train(mode)
-        for stage in getattr(self, "_frozen", ()):
+        for stage in self.frozen_stages:
             stage.eval()
         return self
 
@@ -74,7 +79,7 @@ class Freezable(nn.Module):
 
         Raises OptionError if nothing is frozen, or the stages are no chain of maps (B, C, H, W).
         """
-        if not getattr(self, "_frozen", ()):
+        if not self.frozen_stages:
             raise OptionError("no stage of the backbone is frozen; set backbone.frozen")
         hook = self._frozen[-1].register_forward_hook(_stop)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +21,7 @@ from datamodules.splits import Splits
 from gcp.backbones.feature_map import Freezable
 from gcp.errors import OptionError
 from lightning_modules import metric_names as names
+from lightning_modules.callbacks.kept_features import Compute, kept_features
 from lightning_modules.classifier import Classifier
 from lightning_modules.run.spec import Run
 
@@ -44,7 +46,8 @@ def build(run: Run, module: Classifier, data: ImageDataModule) -> FeaturesOnce:
         )
     if trainer["precision"] != "32-true":
         raise OptionError(f"{OPTION} keeps features in float32; use trainer.precision=32-true")
-    return FeaturesOnce()
+    folder = training["features_folder"]
+    return FeaturesOnce(None if folder is None else Path(folder))
 
 
 class FeaturesOnce(Callback):
@@ -54,11 +57,15 @@ class FeaturesOnce(Callback):
     are given the same images in each epoch. It is tried out on the first batch, and an architecture whose stages are no
     chain is refused.
 
+    Args:
+        folder: where the features are kept for other runs; None: nowhere.
+
     Attributes:
         seconds: what it took.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
         self.seconds: float | None = None
 
     @property
@@ -78,10 +85,22 @@ class FeaturesOnce(Callback):
         training = backbone.training
         backbone.eval()
         _try(backbone, data, pl_module.device)
-        data.replace(Splits(*(_features(backbone, part, name, data, pl_module.device) for name, part in _parts(data))))
+        device = pl_module.device
+        data.replace(Splits(*(self._features(backbone, part, name, data, device) for name, part in _parts(data))))
         backbone.train(training)
         backbone.skip_frozen()
         self.seconds = perf_counter() - start
+
+    def _features(
+        self, backbone: Freezable, part: Dataset[Any], name: str, data: ImageDataModule, device: torch.device
+    ) -> TensorDataset:
+        def compute(images: Tensor) -> Tensor:
+            return backbone.frozen_features(images.to(device)).cpu()
+
+        if self.folder is None:
+            return _features(compute, part, name, data)
+        with kept_features(self.folder, backbone, part[0][0].shape[-3:]) as kept:
+            return _features(lambda images: kept.of(images, compute), part, name, data)
 
 
 def _parts(data: ImageDataModule) -> list[tuple[str, Dataset[Any]]]:
@@ -109,9 +128,7 @@ def _try(backbone: Freezable, data: ImageDataModule, device: torch.device) -> No
         raise OptionError(f"the stages of this backbone are no chain, which {OPTION} needs; leave it out")
 
 
-def _features(
-    backbone: Freezable, part: Dataset[Any], name: str, data: ImageDataModule, device: torch.device
-) -> TensorDataset:
+def _features(compute: Compute, part: Dataset[Any], name: str, data: ImageDataModule) -> TensorDataset:
     """The features and labels of a part, in order; of several views of an image, those of each."""
     found: Tensor | None = None
     labels = []
@@ -123,7 +140,7 @@ def _features(
     done = 0
     for images, targets in shown:
         views = images.reshape(-1, *images.shape[-3:])  # (B K, 3, H, W)
-        features = backbone.frozen_features(views.to(device)).cpu()
+        features = compute(views)
         features = features.reshape(*images.shape[:-3], *features.shape[1:])
         if found is None:
             check_memory(size * images[0, ..., 0, 0, 0].numel(), features.shape[-3], features.shape[-1])

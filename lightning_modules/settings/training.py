@@ -83,6 +83,10 @@ class TrainingOptions(Options):
         "compute what the frozen stages of the backbone give for each image once and train from there, which is exact: "
         "needs images that are the same in each epoch (data.transform=plain224) and keeps all features in memory",
     )
+    features_folder: str | None = option(
+        None,
+        "folder in which these features are kept, by network and image, for other runs; null: each run computes them",
+    )
     ema_decay: float | None = option(
         None,
         "decay per optimizer step of the averaged weights that are validated, tested and kept; null: no averaging",
@@ -104,6 +108,8 @@ class TrainingOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.features_folder is not None and not self.features_once:
+            raise OptionError("features_folder keeps the features of features_once; set that too, or leave it out")
         for name in ("label_smoothing", "ema_decay"):
             value = getattr(self, name)
             if value is not None and value >= 1:
