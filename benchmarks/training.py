@@ -22,11 +22,16 @@ ONE_EPOCH = ("trainer.max_epochs=1", "trainer.limit_val_batches=1", "trainer.lim
 
 def train(overrides: Sequence[str], steps: int, callbacks: Sequence[Callback] = ()) -> tuple[Run, dict[str, Any]]:
     """One epoch of ``steps`` steps, validation and test of a batch each: the run, whose folder is gone, its summary."""
-    register()
     with tempfile.TemporaryDirectory() as folder:
-        with initialize_config_dir(str(Path(conf.__file__).parent), version_base="1.3"):
-            plain = check(compose("config", [*overrides, *ONE_EPOCH, f"trainer.limit_train_batches={steps}"]))
-        run = Run(Path(folder), plain)
-        with job(run.directory, mode="fit") as summary:
-            fit.run(run, summary, list(callbacks))
+        return fitted(Path(folder), [*overrides, *ONE_EPOCH, f"trainer.limit_train_batches={steps}"], callbacks)
+
+
+def fitted(folder: Path, overrides: Sequence[str], callbacks: Sequence[Callback] = ()) -> tuple[Run, dict[str, Any]]:
+    """A whole training in ``folder``: the run and its summary."""
+    register()
+    with initialize_config_dir(str(Path(conf.__file__).parent), version_base="1.3"):
+        plain = check(compose("config", list(overrides)))
+    run = Run(folder, plain)
+    with job(run.directory, mode="fit") as summary:
+        fit.run(run, summary, list(callbacks))
     return run, summary.fields
