@@ -81,7 +81,7 @@ def cells(runs: list[Run]) -> list[Cell]:
 
 def _complete(runs: list[Run], seed: int) -> bool:
     expected = len(CONDITIONS) * (len(LIBRARY) + 1 + len(historical.METHODS))
-    return sum(run["seed"] == seed for run in runs) == expected
+    return len([run for run in runs if run["seed"] == seed]) == expected
 
 
 def _p(values: Sequence[float], base: Sequence[float]) -> float:

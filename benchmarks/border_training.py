@@ -116,7 +116,7 @@ class Head(nn.Module):
     def __init__(self, kind: str, method: str, condition: Condition, channels: int) -> None:
         super().__init__()
         self.reduce = nn.Linear(channels, condition.channels, bias=False)  # a 1 x 1 convolution
-        nn.init.orthogonal_(self.reduce.weight)  # type: ignore[no-untyped-call]  # torch declares no types
+        nn.init.orthogonal_(self.reduce.weight)
         if condition.gap is not None:
             orthogonal(self.reduce)
         single = condition.precision == "float32"
@@ -147,20 +147,22 @@ def train(kind: str, method: str, condition: Condition, seed: int) -> dict[str, 
     optimizer = torch.optim.SGD(head.parameters(), condition.lr, momentum=0.9)
     steps = EPOCHS * (TRAIN // condition.batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    largest, clipped, losses = 0.0, 0, []
+    largest, clipped = 0.0, 0
+    losses: list[float] = []
     try:
         for _ in range(EPOCHS):
             losses = []
-            for part in torch.randperm(TRAIN)[: TRAIN // condition.batch * condition.batch].split(condition.batch):
-                loss = nn.functional.cross_entropy(head(maps[part]), labels[part])
+            order = torch.randperm(TRAIN)[: TRAIN // condition.batch * condition.batch]
+            for part in order.reshape(-1, condition.batch):
+                loss: Tensor = nn.functional.cross_entropy(head(maps[part]), labels[part])
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch declares no types
                 norm = float(nn.utils.clip_grad_norm_(head.parameters(), CLIP, error_if_nonfinite=True))
                 largest, clipped = max(largest, norm), clipped + (norm > CLIP)
                 optimizer.step()
                 schedule.step()
                 losses.append(float(loss))
-        update_bn([maps[:TRAIN]], head)  # type: ignore[no-untyped-call]  # torch declares no types
+        update_bn([maps[:TRAIN]], head)
         head.eval()
         with torch.no_grad():
             right = head(maps[TRAIN:]).argmax(1) == labels[TRAIN:]

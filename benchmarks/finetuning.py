@@ -110,7 +110,8 @@ def run(case: Case, features: Path) -> dict[str, Any]:
 
     watch = Watch()
     with tempfile.TemporaryDirectory() as folder:
-        error, summary = None, {}
+        error: str | None = None
+        summary: dict[str, Any] = {}
         try:
             _, summary = fitted(Path(folder), [*case.overrides, f"training.features_folder={features}"], [watch])
         except (NonFiniteError, DecompositionError) as failed:
@@ -161,9 +162,10 @@ def perform(file: Path, seeds: int, features: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
-    for stage in (lambda done: grid(), lambda done: study(done, seeds)):
-        for case in list(stage(read(file))):
-            if case in read(file):
+    for stage in ("grid", "study"):  # the study's rates are known after the grid
+        done = read(file)
+        for case in grid() if stage == "grid" else study(done, seeds):
+            if case in done:
                 continue
             print(f"-- {case}", file=sys.stderr)
             lines.append(file, {"case": asdict(case), **run(case, features)})

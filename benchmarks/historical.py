@@ -82,7 +82,8 @@ class _Root(torch.autograd.Function):
         values = torch.where(null, eps if errata.floor else 0.0, values)
         ctx.save_for_backward(U, values, null)
         ctx.method, ctx.errata, ctx.positions = method, errata, positions
-        return (U * values.sqrt().unsqueeze(-2)) @ U.mT
+        root: Tensor = (U * values.sqrt().unsqueeze(-2)) @ U.mT
+        return root
 
     @staticmethod
     @once_differentiable
@@ -135,6 +136,6 @@ def quotient(values: Tensor, method: str) -> Tensor:
 def _repaired(K: Tensor) -> Tensor:
     """Infinities become the largest or smallest finite entry of the batch, NaN 0."""
     finite = K[K.isfinite()]
-    K = torch.where(torch.inf == K, finite.max(), K)
-    K = torch.where(-torch.inf == K, finite.min(), K)
+    K = torch.where(K.isposinf(), finite.max(), K)
+    K = torch.where(K.isneginf(), finite.min(), K)
     return K.nan_to_num(0.0)
