@@ -66,7 +66,7 @@ def _training(found: list[Cell]) -> Figure:
     by_place = {(cell.condition, cell.kind, cell.method): cell for cell in found}
     base = {cell.condition: statistics.fmean(cell.accuracies) for cell in found if cell.difference is None}
     grid = [
-        [100 * (statistics.fmean(by_place[name, *column].accuracies) - base[name]) for column in columns]
+        [100 * (statistics.fmean(by_place[(name, *column)].accuracies) - base[name]) for column in columns]
         for name in CONDITIONS
     ]
     picture = Figure(figsize=(14, 5.6), layout="constrained")
@@ -74,7 +74,7 @@ def _training(found: list[Cell]) -> Figure:
     image = axes.imshow(grid, cmap="RdBu", norm=TwoSlopeNorm(0, -20, 20), aspect="auto")
     for row, name in enumerate(CONDITIONS):
         for position, column in enumerate(columns):
-            cell = by_place[name, *column]
+            cell = by_place[(name, *column)]
             significant = cell.p is not None and cell.p < 0.05
             text = f"{100 * statistics.fmean(cell.accuracies):.1f}"
             axes.text(

@@ -27,6 +27,7 @@ from lightning_modules import metric_names as names
 HERE = Path(__file__).resolve().parent
 METHODS = ("average", "isqrt", "pade", "taylor", "newton", "lyapunov", "halley", "bilinear", "hybrid")
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+MORE_RATES = (3e-2, 1e-1)  # for a method that is best with the largest so far
 GRID_SEED = 100  # none of the study's
 SEEDS, EPOCHS, GRID_EPOCHS = 5, 4, 3
 JUDGED = names.of(names.VAL, names.BALANCED_ACCURACY)
@@ -76,9 +77,25 @@ class Case:
 Done = dict[Case, dict[str, Any]]
 
 
-def grid() -> Iterator[Case]:
-    """The runs that look for learning rates."""
-    return (Case(method, GRID_SEED, GRID_EPOCHS, lr, False) for lr in RATES for method in METHODS)
+def grid(done: Done) -> Iterator[Case]:
+    """The runs that look for learning rates, as far as is known before they are done."""
+    return (searching(method, lr) for method in METHODS for lr in searched(done, method))
+
+
+def searching(method: str, lr: float) -> Case:
+    """The run that tries a rate."""
+    return Case(method, GRID_SEED, GRID_EPOCHS, lr, False)
+
+
+def searched(done: Done, method: str) -> list[float]:
+    """The rates to try."""
+    rates = list(RATES)
+    for more in MORE_RATES:
+        found = {lr: done.get(searching(method, lr)) for lr in rates}
+        complete = {lr: judged(result) for lr, result in found.items() if result is not None}
+        if len(complete) == len(rates) and max(complete, key=complete.__getitem__) == rates[-1]:
+            rates.append(more)
+    return rates
 
 
 def study(done: Done, seeds: int) -> Iterator[Case]:
@@ -97,9 +114,9 @@ def judged(result: dict[str, Any]) -> float:
 
 def chosen_rate(done: Done, method: str) -> float | None:
     """The rate of the grid that was best on the validation part; None: the grid is not finished."""
-    found = {lr: done.get(Case(method, GRID_SEED, GRID_EPOCHS, lr, False)) for lr in RATES}
+    found = {lr: done.get(searching(method, lr)) for lr in searched(done, method)}
     complete = {lr: judged(result) for lr, result in found.items() if result is not None}
-    return max(complete, key=complete.__getitem__) if len(complete) == len(RATES) else None
+    return max(complete, key=complete.__getitem__) if len(complete) == len(found) else None
 
 
 def run(case: Case, features: Path) -> dict[str, Any]:
@@ -162,11 +179,13 @@ def perform(file: Path, seeds: int, features: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
-    for stage in ("grid", "study"):  # the study's rates are known after the grid
+    while True:
         done = read(file)
-        for case in grid() if stage == "grid" else study(done, seeds):
-            if case in done:
-                continue
+        pending = [case for case in grid(done) if case not in done]  # the study's rates are known after the grid
+        pending = pending or [case for case in study(done, seeds) if case not in done]
+        if not pending:
+            return
+        for case in pending:
             print(f"-- {case}", file=sys.stderr)
             lines.append(file, {"case": asdict(case), **run(case, features)})
 

@@ -12,10 +12,12 @@ from benchmarks.finetuning import (
     GRID_EPOCHS,
     GRID_SEED,
     METHODS,
+    MORE_RATES,
     RATES,
-    Case,
     Done,
     judged,
+    searched,
+    searching,
 )
 from benchmarks.finetuning_study import METRICS, Study, conclusions, listed, monitored
 from benchmarks.paired import compared, difference, over_images
@@ -123,16 +125,17 @@ def _missing(study: Study) -> list[str]:
 
 def _rates(study: Study) -> str:
     rows = []
+    tried = [rate for rate in (*RATES, *MORE_RATES) if any(rate in searched(study.done, each) for each in METHODS)]
     for method in METHODS:
-        found = [study.done.get(Case(method, GRID_SEED, GRID_EPOCHS, rate, False)) for rate in RATES]
+        found = [study.done.get(searching(method, rate)) for rate in tried]
         cells = ["" if result is None else f"{100 * judged(result):.1f}" for result in found]
-        bold = [f"**{cell}**" if rate == study.rates[method] else cell for rate, cell in zip(RATES, cells, strict=True)]
+        bold = [f"**{cell}**" if rate == study.rates[method] else cell for rate, cell in zip(tried, cells, strict=True)]
         rows.append((method, *bold))
-    return "\n".join(table(("method", *(f"{rate:g}" for rate in RATES)), rows)).rstrip()
+    return "\n".join(table(("method", *(f"{rate:g}" for rate in tried)), rows)).rstrip()
 
 
 def _edges(study: Study) -> list[str]:
-    edge = [method for method in METHODS if study.rates[method] in (RATES[0], RATES[-1])]
+    edge = [method for method in METHODS if study.rates[method] in (RATES[0], MORE_RATES[-1])]
     if not edge:
         return []
     return [f"At the edge of the grid, so that a rate beyond may be better: {listed(edge)}."]
