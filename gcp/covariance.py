@@ -100,7 +100,8 @@ def covariance_root(features: Tensor, method: SpectralMethod, weights: Tensor | 
     seen: list[Tensor] = []
     squares_fit = torch.finfo(flat.dtype).max < torch.finfo(method.working).max
     Z = root(flat) if squares_fit else in_safe_units(root, flat, 2 * degree, method.working)
-    if isinstance(degree, Tensor) or abs(degree) != 0.5:  # otherwise Z is in range if the features, or eps, are
+    unbounded = isinstance(degree, Tensor) or abs(degree) != 0.5  # otherwise Z is in range if the features, or eps, are
+    if unbounded and method.options.nonfinite != "nan":
         require_in_range(Z, seen[0], method.function.name)
     return Z
 

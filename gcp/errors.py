@@ -89,6 +89,10 @@ class GaugeWarning(UserWarning):
     """What `GaugeError` says, where it is not to be an error."""
 
 
+class SpeedWarning(UserWarning):
+    """Something that works and is much slower than it need be, and what to do."""
+
+
 class DomainError(SampleError, ValueError):
     """A matrix outside the domain of a spectral function; ``samples`` are positions in the flattened batch."""
 

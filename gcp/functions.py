@@ -177,6 +177,6 @@ def prepare(f: FunctionLike, method: str, options: Mapping[str, Any]) -> Spectra
 def _prepared(f: FunctionLike, method: str, options: Mapping[str, Any]) -> SpectralMethod:
     of_map = set(map_options(f))
     function = as_map(f, {name: value for name, value in options.items() if name in of_map})
-    if function.parameter is None:
-        _ = function.singular_at_zero  # f(0) and f'(0), which are kept; a program cannot look at them
+    if function.parameter is None:  # f(0) and f'(0) are kept where they are asked for: a program cannot look at them
+        _ = function.finite_at_zero if function.nonnegative else function.singular_at_zero
     return spectral_method(method, function, **{name: value for name, value in options.items() if name not in of_map})

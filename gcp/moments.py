@@ -77,7 +77,7 @@ def moments(samples: Tensor, present: Tensor | None = None, together: bool = Fal
     >>> moments(torch.tensor([[[1.0, 3.0, 5.0]]])).unbiased_covariance()
     tensor([[[4.]]])
     """
-    count = torch.tensor(samples.shape[-1], device=samples.device) if present is None else present.sum()
+    count = present.sum() if present is not None else torch.full((), samples.shape[-1], device=samples.device)
     count = sum_over_processes(count) if together else count
     values = int(count) if together and present is None else samples.shape[-1]
     if values < 2 and not (together and present is not None):

@@ -51,6 +51,6 @@ class CovariancePooling(SpectralPooling):
 
 def function_method(options: KernelOptions, function: SpectralMap) -> SpectralMethod:
     """The spectral method ``options.kernel`` with a function of the pooling's own."""
-    names = ("precision", "path", "nonfinite", "centred", "shrinkage", "ledoit_wolf")
-    shared = {name: getattr(options, name) for name in names}
+    of_layers = option_names(SquareRootOptions)
+    shared = {name: getattr(options, name) for name in option_names(SpectralOptions) if name not in of_layers}
     return spectral_method(options.kernel, function, **shared)

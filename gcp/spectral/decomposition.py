@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,8 +15,8 @@ from gcp.features import at_least_float32, sample_list
 from gcp.operators import define_operator
 from gcp.rounding import mean_rounding, rounding_floor
 from gcp.scaling import largest_entry
-from gcp.spectral import lapack
-from gcp.spectral.nonfinite import finite_samples
+from gcp.spectral import lapack, solvers
+from gcp.spectral.nonfinite import finite_samples, nonfinite
 from gcp.spectral.spectral_options import SpectralOptions
 
 Decompose = Callable[[Tensor], tuple[Tensor, ...]]
@@ -85,28 +86,54 @@ def factorise(features: Tensor, options: SpectralOptions) -> Factors:
     if torch.compiler.is_exporting():
         channels, positions = features.shape[-2:]
         route = choose_route(options.precision, options.path, features.dtype, channels, positions)
+        if options.nonfinite == "nan":
+            return Factors(*_with_nan(features, route, lapack.plain_eigh, lapack.plain_svd))
         if options.nonfinite == "zero":
-            features = features.masked_fill(~features.isfinite().all(-1).all(-1)[:, None, None], 0)
+            features = features.masked_fill(nonfinite(features)[:, None, None], 0)
         return Factors(*_factorise(features, route, lapack.plain_eigh, lapack.plain_svd))
-    return Factors(*torch.ops.gcp.factorise(features, options.precision, options.path, options.nonfinite))
+    choices = (options.precision, options.path, options.nonfinite, options.solver)
+    return Factors(*torch.ops.gcp.factorise(features, *choices))
 
 
-def _operator(features: Tensor, precision: str, path: str, nonfinite: str) -> tuple[Tensor, Tensor, Tensor]:
+def _operator(features: Tensor, precision: str, path: str, unusual: str, solver: str) -> tuple[Tensor, Tensor, Tensor]:
     channels, positions = features.shape[-2:]
     if not features.numel():
-        nothing: tuple[Tensor, Tensor, Tensor] = _allocate(features, precision, path, nonfinite)
+        nothing: tuple[Tensor, Tensor, Tensor] = _allocate(features, precision, path)
         return nothing
     route = choose_route(precision, path, features.dtype, channels, positions)
-    features = finite_samples(features, nonfinite == "zero")
-    if torch.finfo(features.dtype).max >= torch.finfo(route.working).max:
+    eigh = partial(solvers.eigh, solver=solver)
+    if unusual == "nan":
+        return _with_nan(features, route, eigh, lapack.svd)
+    features = finite_samples(features, unusual == "zero")
+    if _may_leave_range(features, route):
         _check_squares(features, route.working)
-    return _factorise(features, route, lapack.eigh, lapack.svd)
+    return _factorise(features, route, eigh, lapack.svd)
+
+
+def _with_nan(features: Tensor, route: Route, eigh: Decompose, svd: Decompose) -> tuple[Tensor, Tensor, Tensor]:
+    """`_factorise` with NaN for samples that are not finite, or out of range, without a look at which those are."""
+    bad = nonfinite(features)
+    if _may_leave_range(features, route):
+        size, (least, most) = largest_entry(features).flatten(), _range_of_squares(features, route.working)
+        bad = bad | ((size != 0) & ((size < least) | (size > most)))
+    bad = bad[:, None, None]
+    U, eigenvalues, V = _factorise(features.masked_fill(bad, 0), route, eigh, svd)
+    return U.masked_fill(bad, torch.nan), eigenvalues.masked_fill(bad.squeeze(-1), torch.nan), V
+
+
+def _may_leave_range(features: Tensor, route: Route) -> bool:
+    return torch.finfo(features.dtype).max >= torch.finfo(route.working).max
+
+
+def _range_of_squares(features: Tensor, working: torch.dtype) -> tuple[float, float]:
+    """Sizes of features (B, C, N) between which ``working`` holds their eigenvalues, which are squares."""
+    limits = torch.finfo(working)
+    return limits.tiny**0.5 / limits.eps, (limits.max / features[0].numel()) ** 0.5 / 4
 
 
 def _check_squares(features: Tensor, working: torch.dtype) -> None:
-    """Raise DomainError where ``working`` cannot hold the eigenvalues of features (B, C, N), which are squares."""
-    limits = torch.finfo(working)
-    least, most = limits.tiny**0.5 / limits.eps, (limits.max / features[0].numel()) ** 0.5 / 4
+    """Raise DomainError where ``working`` cannot hold the eigenvalues of features (B, C, N)."""
+    least, most = _range_of_squares(features, working)
     size = largest_entry(features).flatten()
     outside = (size != 0) & ((size < least) | (size > most))
     if outside.any():
@@ -118,7 +145,7 @@ def _check_squares(features: Tensor, working: torch.dtype) -> None:
         )
 
 
-def _allocate(features: Tensor, precision: str, path: str, nonfinite: str) -> tuple[Tensor, Tensor, Tensor]:
+def _allocate(features: Tensor, precision: str, path: str, *_: str) -> tuple[Tensor, Tensor, Tensor]:
     batch, channels, positions = features.shape
     route = choose_route(precision, path, features.dtype, channels, positions)
     n = route.rank(channels, positions)
@@ -139,7 +166,7 @@ def _vmap(
 
 
 define_operator(
-    "factorise(Tensor features, str precision, str path, str nonfinite) -> (Tensor, Tensor, Tensor)",
+    "factorise(Tensor features, str precision, str path, str nonfinite, str solver) -> (Tensor, Tensor, Tensor)",
     _operator,
     _allocate,
     _vmap,

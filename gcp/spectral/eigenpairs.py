@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,13 +13,20 @@ from gcp.errors import DomainError
 from gcp.features import sample_list, symmetric
 from gcp.operators import define_operator, flattened
 from gcp.rounding import negative_rounding, null_floor
-from gcp.spectral import lapack
+from gcp.spectral import lapack, solvers
 from gcp.spectral.lapack import Parts
 from gcp.spectral.maps import SpectralMap
-from gcp.spectral.nonfinite import finite_samples
+from gcp.spectral.nonfinite import finite_samples, nonfinite
 
 
-def eigenpairs(matrix: Tensor, function: SpectralMap, eps: float, unit: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def eigenpairs(
+    matrix: Tensor,
+    function: SpectralMap,
+    eps: float,
+    unit: Tensor | None = None,
+    checked: bool = True,
+    solver: str = "device",
+) -> tuple[Tensor, Tensor]:
     """Eigenvalues (B, n), descending in magnitude, and eigenvectors (B, n, n) of the Hermitian parts of (B, n, n).
 
     Of a and -a the positive one stands first. Where f or its slope is infinite at 0, or f lives on lam >= 0, null
@@ -31,6 +40,8 @@ def eigenpairs(matrix: Tensor, function: SpectralMap, eps: float, unit: Tensor |
         function: the map to be applied; decides which eigenvalues are admitted.
         eps: unit roundoff of the dtype the matrix came in, or is decomposed in if that is coarser.
         unit: (B, 1, 1), what the matrices were divided by, for messages.
+        checked: raise for matrices that are not finite or not in the domain; otherwise those give NaN, unseen.
+        solver: of `gcp.spectral.solvers`.
 
     Raises:
         NonFiniteError: NaN or infinity; names the matrices.
@@ -40,19 +51,33 @@ def eigenpairs(matrix: Tensor, function: SpectralMap, eps: float, unit: Tensor |
     nonnegative, finite = function.nonnegative, function.finite_at_zero
     singular = nonnegative or function.singular_at_zero
     if torch.compiler.is_exporting():
+        if not checked:
+            return _with_nan(lapack.plain_eigh, matrix, eps, nonnegative, singular)
         ordered = _ordered(lapack.plain_eigh(symmetric(matrix)), nonnegative)
         return _without_null(*ordered, eps, nonnegative) if singular else ordered
     found: tuple[Tensor, Tensor] = torch.ops.gcp.eigenpairs(
-        matrix, unit, eps, function.name, nonnegative, singular, finite
+        matrix, unit, eps, function.name, nonnegative, singular, finite, checked, solver
     )
     return found
 
 
 def _operator(
-    matrix: Tensor, unit: Tensor | None, eps: float, name: str, nonnegative: bool, singular: bool, finite: bool
+    matrix: Tensor,
+    unit: Tensor | None,
+    eps: float,
+    name: str,
+    nonnegative: bool,
+    singular: bool,
+    finite: bool,
+    checked: bool,
+    solver: str,
 ) -> tuple[Tensor, Tensor]:
+    eigh = partial(solvers.eigh, solver=solver)
+    if not checked:
+        eigenvalues, vectors = _with_nan(eigh, matrix, eps, nonnegative, singular)
+        return eigenvalues, vectors.contiguous()
     finite_samples(matrix, zero=False, what="matrix")
-    eigenvalues, vectors = _ordered(lapack.eigh(symmetric(matrix)), nonnegative)
+    eigenvalues, vectors = _ordered(eigh(symmetric(matrix)), nonnegative)
     if nonnegative:
         _require_nonnegative(eigenvalues, eps, unit, name)
     if singular:
@@ -66,6 +91,19 @@ def _operator(
     return eigenvalues, vectors.contiguous()
 
 
+def _with_nan(
+    eigh: Callable[[Tensor], Parts], matrix: Tensor, eps: float, nonnegative: bool, singular: bool
+) -> tuple[Tensor, Tensor]:
+    """As `_operator`, with NaN for matrices that are not finite or not in the domain, without a look at them."""
+    bad = nonfinite(matrix)
+    eigenvalues, vectors = _ordered(eigh(symmetric(matrix.masked_fill(bad[:, None, None], 0))), nonnegative)
+    if nonnegative:
+        bad = bad | _negative(eigenvalues, eps)
+    if singular:
+        eigenvalues, vectors = _without_null(eigenvalues, vectors, eps, nonnegative)
+    return eigenvalues.masked_fill(bad[:, None], torch.nan), vectors.masked_fill(bad[:, None, None], torch.nan)
+
+
 def _ordered(ascending: Parts, nonnegative: bool) -> tuple[Tensor, Tensor]:
     eigenvalues, vectors = (part.flip(-1) for part in ascending)
     if nonnegative:
@@ -74,16 +112,20 @@ def _ordered(ascending: Parts, nonnegative: bool) -> tuple[Tensor, Tensor]:
     return eigenvalues.gather(-1, order), vectors.gather(-1, order.unsqueeze(-2).expand_as(vectors))
 
 
+def _negative(eigenvalues: Tensor, eps: float) -> Tensor:
+    """Mask (B,) of those with an eigenvalue below 0, beyond rounding; the last one is the least."""
+    rounding = negative_rounding(eigenvalues.shape[-1], eps) * eigenvalues.abs().amax(-1)
+    return eigenvalues[..., -1] < -null_floor(eigenvalues, eps).squeeze(-1).maximum(rounding)
+
+
 def _require_nonnegative(eigenvalues: Tensor, eps: float, unit: Tensor | None, name: str) -> None:
-    least = eigenvalues[..., -1:]
-    rounding = negative_rounding(eigenvalues.shape[-1], eps) * eigenvalues.abs().amax(-1, keepdim=True)
-    negative = (least < -null_floor(eigenvalues, eps).maximum(rounding)).any(-1)
+    negative = _negative(eigenvalues, eps)
     if negative.any():
         samples = sample_list(negative)
         scale = 1 if unit is None else unit[samples[0]].item()
         raise DomainError(
             f"{name} needs positive semi-definite matrices; matrix {samples[0]} has the eigenvalue "
-            f"{least[samples[0]].item() * scale:.3g}",
+            f"{eigenvalues[samples[0], -1].item() * scale:.3g}",
             samples,
         )
 
@@ -106,8 +148,8 @@ def _vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[
 
 
 define_operator(
-    "eigenpairs(Tensor matrix, Tensor? unit, float eps, str name, bool nonnegative, bool singular, bool finite) "
-    "-> (Tensor, Tensor)",
+    "eigenpairs(Tensor matrix, Tensor? unit, float eps, str name, bool nonnegative, bool singular, bool finite, "
+    "bool checked, str solver) -> (Tensor, Tensor)",
     _operator,
     _allocate,
     _vmap,

@@ -20,17 +20,21 @@ evd that torch uses.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
 
 import torch
 from torch import Tensor
 
-from gcp.errors import DecompositionError
+from gcp.errors import DecompositionError, SpeedWarning
 from gcp.spectral.pool import in_parallel
 
 Parts = tuple[Tensor, ...]
+Decompose = Callable[[Tensor], Parts]
+LARGEST_BATCH = 28_000  # matrices at a time: near 32,000 cuSOLVER's batched routine fails
 WORTHWHILE = 48  # rows; a matrix of fewer is decomposed in less than 0.1 ms, so threads take several at a time
+BATCHED_SINCE, LOOPED_FROM = (2, 12), 32  # torch's CUDA decompositions of more rows, before that, are a loop
 LinAlgError: type[RuntimeError] = torch.linalg.LinAlgError
 
 
@@ -85,17 +89,17 @@ class FailureCounter:
 FAILURES = FailureCounter()
 
 
-def eigh(matrix: Tensor) -> Parts:
+def eigh(matrix: Tensor, decompose: Decompose | None = None) -> Parts:
     """Eigenvalues (B, n), ascending, and eigenvectors (B, n, n) of symmetric or Hermitian matrices (B, n, n).
 
-    Only the lower triangles are read.
+    Only the lower triangles are read. ``decompose`` takes the place of `plain_eigh`.
 
     Raises:
         DecompositionError: a matrix that cannot be decomposed even rescaled, on the CPU and with jitter; names it.
     """
     values = matrix.new_empty(matrix.shape[:-1], dtype=matrix.dtype.to_real())
     vectors = torch.empty_like(matrix).mT  # columns together, as LAPACK's
-    return _spread(plain_eigh, matrix, (values, vectors))
+    return _spread(decompose or plain_eigh, matrix, (values, vectors))
 
 
 def svd(matrix: Tensor, full_matrices: bool = False) -> Parts:
@@ -132,9 +136,10 @@ def full_svd(matrix: Tensor) -> Parts:
     return values, U, Vh
 
 
-def _spread(decompose: Callable[[Tensor], Parts], batch: Tensor, out: Parts) -> Parts:
+def _spread(decompose: Decompose, batch: Tensor, out: Parts) -> Parts:
     """``decompose(batch)``, into ``out`` on a CPU, whose cores share it."""
     if batch.device.type != "cpu" or not batch.numel():
+        warn_of_slow_batches(batch.device.type, batch.shape[-1], torch.__version__)
         return _persist(decompose, batch)
 
     def share(start: int, stop: int) -> None:
@@ -149,10 +154,10 @@ def _spread(decompose: Callable[[Tensor], Parts], batch: Tensor, out: Parts) -> 
     return out
 
 
-def _persist(decompose: Callable[[Tensor], Parts], batch: Tensor) -> Parts:
+def _persist(decompose: Decompose, batch: Tensor) -> Parts:
     """``decompose(batch)``; when that fails, matrix by matrix, and in other ways for those that fail alone."""
     try:
-        return decompose(batch)
+        return _in_chunks(decompose, batch)
     except LinAlgError:
         pass
     parts = []
@@ -167,9 +172,34 @@ def _persist(decompose: Callable[[Tensor], Parts], batch: Tensor) -> Parts:
     return tuple(torch.stack(part) for part in zip(*parts, strict=True))
 
 
-def _rescue(decompose: Callable[[Tensor], Parts], matrix: Tensor) -> Parts | None:
+def _in_chunks(decompose: Decompose, batch: Tensor) -> Parts:
+    """``decompose(batch)``, of no more than `LARGEST_BATCH` matrices at a time."""
+    if len(batch) <= LARGEST_BATCH:
+        return decompose(batch)
+    chunks = [decompose(chunk) for chunk in torch.split(batch, LARGEST_BATCH)]
+    return tuple(torch.cat(parts) for parts in zip(*chunks, strict=True))
+
+
+def warn_of_slow_batches(device: str, rows: int, version: str) -> None:
+    """Warn, once a place, of a torch whose CUDA decompositions take one matrix after the other.
+
+    >>> warn_of_slow_batches("cpu", 49, "2.11.0")
+    """
+    major, minor = (int(part) for part in version.split(".")[:2])
+    if device == "cuda" and rows > LOOPED_FROM and (major, minor) < BATCHED_SINCE:
+        warnings.warn(
+            f"torch {version} decomposes matrices of more than {LOOPED_FROM} rows one after the other on CUDA; "
+            f"{'.'.join(map(str, BATCHED_SINCE))} or newer takes a batch at once, 30 to 50 times as fast; or set "
+            "solver=cpu",
+            SpeedWarning,
+            stacklevel=2,
+        )
+
+
+def _rescue(decompose: Decompose, matrix: Tensor) -> Parts | None:
     """Decompose one matrix (m, n) in whatever way works, or None."""
-    size = matrix.diagonal().sum().real if decompose is plain_eigh else torch.linalg.vector_norm(matrix)
+    singular = decompose in (plain_svd, full_svd)
+    size = torch.linalg.vector_norm(matrix) if singular else matrix.diagonal().sum().real
     scale = torch.where(size > 0, size, 1)
     unit = matrix / scale
     jitter = torch.finfo(matrix.dtype).eps * max(matrix.shape) * torch.eye(*matrix.shape, dtype=matrix.dtype)

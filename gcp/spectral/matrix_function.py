@@ -47,9 +47,11 @@ class MatrixFunction(BothModes):
         size = matrix.shape[-1]
         kind = COMPLEX[method.working] if matrix.is_complex() else method.working
         eps = max(torch.finfo(matrix.dtype).eps, torch.finfo(kind).eps)
-        eigenvalues, U = eigenpairs(matrix.to(kind), method.function, eps, unit)
+        checked = method.options.nonfinite != "nan"
+        eigenvalues, U = eigenpairs(matrix.to(kind), method.function, eps, unit, checked, method.options.solver)
         values = method.values(eigenvalues, size, size)[..., :-1]
-        values = checked_values(values, method.function.name, matrix.dtype, method.degree, unit)
+        if checked:
+            values = checked_values(values, method.function.name, matrix.dtype, method.degree, unit)
         mixed = method.options.precision == "mixed"
         U = U.to(at_least_float32(matrix.dtype) if mixed else kind)
         Z = (U * values.to(real_of(U.dtype)).unsqueeze(-2)) @ U.mH

@@ -1,4 +1,4 @@
-"""Samples with NaN or infinity: an error that names them, or zeros in their place."""
+"""Samples with NaN or infinity: an error that names them, or zeros or NaN in their place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def finite_samples(features: Tensor, zero: bool, what: str = "features of sample
     # One cheap pass decides in the usual case; a sum of finite float32 numbers cannot overflow in float64.
     if features.sum((1, 2), dtype=torch.promote_types(features.dtype, torch.float64)).isfinite().all():
         return features
-    bad = ~features.isfinite().flatten(1).all(1)
+    bad = nonfinite(features)
     samples = sample_list(bad)
     if not samples:
         return features
@@ -26,6 +26,16 @@ def finite_samples(features: Tensor, zero: bool, what: str = "features of sample
         FAILURES.add(zeroed=len(samples))
         return features.masked_fill(bad[:, None, None], 0)
     raise NonFiniteError(f"NaN or infinity in the {what} {few(samples, 8)} of {len(features)}", samples)
+
+
+def nonfinite(batch: Tensor) -> Tensor:
+    """Mask (B,) of the samples of (B, ...) that hold NaN or infinity.
+
+    >>> nonfinite(torch.tensor([[1.0, 2.0], [3.0, torch.nan]]))
+    tensor([False,  True])
+    """
+    mask: Tensor = ~batch.isfinite().flatten(1).all(1)
+    return mask
 
 
 def zeroed(batch: Tensor) -> Tensor:
@@ -36,12 +46,12 @@ def zeroed(batch: Tensor) -> Tensor:
     """
     detached = batch.detach()
     exporting = torch.compiler.is_exporting()
-    bad = ~detached.isfinite().flatten(1).all(1) if exporting else torch.ops.gcp.nonfinite(detached)
+    bad = nonfinite(detached) if exporting else torch.ops.gcp.nonfinite(detached)
     return batch.masked_fill(bad[:, None, None], 0)
 
 
 def _operator(batch: Tensor) -> Tensor:
-    bad = ~batch.isfinite().flatten(1).all(1)
+    bad = nonfinite(batch)
     count = int(bad.sum())
     if count:
         FAILURES.add(zeroed=count)

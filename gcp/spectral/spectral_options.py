@@ -6,6 +6,8 @@ from typing import ClassVar
 from gcp.errors import OptionError
 from gcp.options import Options, option
 
+SOLVERS = ("device", "refined", "cpu", "fastest")
+
 
 @dataclass(frozen=True)
 class CovarianceOptions(Options):
@@ -84,9 +86,25 @@ class DecompositionOptions(CovarianceOptions):
     )
     nonfinite: str = option(
         "raise",
-        "a sample with NaN or infinity: raise an error that names it; or zero, for output and gradient, and count it",
-        choices=("raise", "zero"),
+        "a sample with NaN or infinity: raise an error that names it; zero, for output and gradient, and count it; or "
+        "nan for both, which a GPU finds out alone: no check is made that it would have to wait for, and what is out "
+        "of range is NaN or infinite, too",
+        choices=("raise", "zero", "nan"),
     )
+    solver: str = option(
+        "device",
+        "how float64 matrices are decomposed: device, by the device's own routine; refined, in float32 and then "
+        "corrected by float64 products, for GPUs that are slow in float64; cpu, on the CPU; fastest, whichever of them "
+        "was when the first batch of that size was timed, so that runs may differ by rounding",
+        choices=SOLVERS,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.precision == "float32" and self.solver != "device":
+            raise OptionError(
+                f"solver={self.solver} is for decompositions in float64, and precision=float32 has none; leave one out"
+            )
 
     def check_channels(self, channels: int) -> None:
         """Raise OptionError if these options cannot serve covariances of ``channels`` channels."""

@@ -112,5 +112,5 @@ def test_zeroed_samples_are_counted() -> None:
 
 
 def test_unknown_choice() -> None:
-    with pytest.raises(OptionError, match="nonfinite must be one of raise, zero"):
+    with pytest.raises(OptionError, match="nonfinite must be one of raise, zero, nan"):
         create_pooling("pade", 5, nonfinite="ignore")

@@ -13,8 +13,8 @@ from gcp.pooling.factory import create_pooling
 
 Variant = tuple[str, dict[str, object]]
 # the vector's form and the classifier's map are affine, what becomes of NaN is tested where NaN is, and how covariances
-# are estimated on its own
-LEFT_OUT = ("vectorisation", "classifier_map", "nonfinite", "centred", "ledoit_wolf")
+# are estimated and decomposed on its own
+LEFT_OUT = ("vectorisation", "classifier_map", "nonfinite", "centred", "ledoit_wolf", "solver")
 
 
 def variants() -> list[Variant]:

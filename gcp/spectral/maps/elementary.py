@@ -118,6 +118,11 @@ class ExpNeg(SpectralMap):
     name = "exp_neg"
     at_zero = 1.0
 
+    @property
+    def singular_at_zero(self) -> bool:
+        """Not at all."""
+        return False
+
     def value(self, eigenvalues: Tensor) -> Tensor:
         """exp(-lam)."""
         return (-eigenvalues).exp()
