@@ -1,4 +1,4 @@
-"""What is known of a published dataset, and whether the copy at hand is it."""
+"""What is known of a published dataset, and whether the copy that was found is complete."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def find_pictures(path: Path) -> list[Path]:
 
 
 class Pictures(Dataset[PictureBatch]):
-    """Files as batches of one picture, which `join` puts together; what cannot be read is a batch of none.
+    """Files as batches of one picture, which `join` puts together; what cannot be read is an empty batch.
 
     They are read and prepared as the images of a dataset are in training and testing.
     """

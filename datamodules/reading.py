@@ -21,7 +21,7 @@ from gcp.errors import DataError
 
 
 class _Note(Structure):
-    """The number of a process and the file it is reading; empty: none."""
+    """The number of a process and the file it is reading; empty while it reads no file."""
 
     _fields_ = (("process", c_long), ("path", c_char * 4096))
 

@@ -75,7 +75,7 @@ class PoolingNetwork(nn.Module):
         return last_layer(self.classifier)
 
     def reset_classifier(self, num_classes: int) -> None:
-        """A new last layer, untrained; 0 classes: none, and the network gives what ``pre_logits`` are.
+        """A new last layer, untrained; for 0 classes there is no last layer, and the network gives ``pre_logits``.
 
         Raises OptionError for less than 0 classes, or if the last layer is no linear one.
         """

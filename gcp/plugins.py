@@ -38,7 +38,7 @@ def built_by(build: str | Callable[..., Any], what: str, size: str, *arguments: 
 
 
 def size_of(module: nn.Module, size: str, what: str = "module") -> int:
-    """The number ``size`` of a module. Raises PluginError if it has none; ``what`` it is called.
+    """The number ``size`` of a module. Raises PluginError if it has no such number; ``what`` names the module in the message.
 
     >>> size_of(nn.Linear(3, 2), "out_features")
     2

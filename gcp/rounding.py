@@ -44,7 +44,7 @@ def gap_floor(values: Tensor, size: int, roundoff: float) -> Tensor:
     >>> gap_floor(torch.tensor([4.0, -1.0]), 2, roundoff=2**-10).log2()
     tensor([-17.])
     """
-    largest = torch.nn.functional.pad(values.abs(), (0, 1)).amax(-1, keepdim=True)  # of none, 0
+    largest = torch.nn.functional.pad(values.abs(), (0, 1)).amax(-1, keepdim=True)  # 0 where there are no eigenvalues
     single = torch.finfo(torch.float32).eps
     return max(max(size, 16) * torch.finfo(values.dtype).eps, 8 * min(roundoff, single)) * largest
 

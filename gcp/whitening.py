@@ -221,7 +221,7 @@ class Whitening(_BatchNorm):
         return whitened.to(features.dtype)
 
     def _whiten(self, samples: Tensor, present: Tensor | None) -> Tensor:
-        """(groups, C/groups, M), M values per channel, whitened; ``present`` (M,): those that count, none: all."""
+        """(groups, C/groups, M), M values per channel, whitened; ``present`` (M,): those that count; None: all."""
         if not self.training and self.running_mean is not None and self.running_covariance is not None:
             mean = self.running_mean.to(samples.dtype).view(*samples.shape[:2], 1)
             return self._whitener(self.running_covariance, samples.dtype) @ (samples - mean)

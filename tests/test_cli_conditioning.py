@@ -90,9 +90,9 @@ def test_what_cannot_be_is_one_sentence(cli, tmp_path):
 def test_a_checkpoint_binds(cli, tmp_path):
     assert cli(*SMALL, "method.reduced_channels=4", "hydra.run.dir=run").code == 0
     for more, says in (
-        ((), "training.orthogonal_weights=True (checkpoint: False)"),
-        (("mode=test",), "training.orthogonal_weights=True (checkpoint: False)"),
-        (("ckpt_classifier=new", "dataset=textures"), "has training.orthogonal_weights=False; leave that out"),
+        ((), "training.orthogonal_weights=true (checkpoint: false)"),
+        (("mode=test",), "training.orthogonal_weights=true (checkpoint: false)"),
+        (("ckpt_classifier=new", "dataset=textures"), "has training.orthogonal_weights=false; leave that out"),
     ):
         outcome = cli("ckpt_path=run/checkpoints/last.ckpt", THREE[2], *more)
         assert outcome.code == 1, more

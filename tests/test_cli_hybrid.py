@@ -113,7 +113,7 @@ def test_going_on_with_the_recipe_named_again(cli, tmp_path, summary_of):
     assert outcome.code == 0, outcome.err
     assert summary_of(tmp_path / "run")["epochs"] == 4
     clash = cli("recipe=hybrid_digits", "ckpt_path=last", "hydra.run.dir=run")
-    assert "schedule.milestones=[6, 9] (checkpoint: [1, 2])" in clash.err
+    assert "schedule.milestones=[6,9] (checkpoint: [1,2])" in clash.err
     clash = cli("ckpt_path=last", "hydra.run.dir=run", "switch.to=lyapunov", "trainer.max_epochs=5")
     assert clash.code == 1
     assert "leave the options of switch out" in clash.err

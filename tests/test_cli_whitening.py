@@ -29,7 +29,7 @@ def test_it_is_trained_recorded_and_exported(cli, tmp_path, summary_of):
     assert summary_of(tmp_path / "export")["export/torch_difference"] < 1e-4
     outcome = cli("ckpt_path=run/checkpoints/last.ckpt", "backbone.whitening=null", "hydra.run.dir=run")
     assert outcome.code == 1
-    assert "backbone.whitening=None (checkpoint: first)" in outcome.err
+    assert "backbone.whitening=null (checkpoint: first)" in outcome.err
 
 
 @pytest.mark.slow

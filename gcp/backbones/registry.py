@@ -33,7 +33,7 @@ class BackboneInfo:
     dropout: float | None = None
 
     def default_hidden(self, weights: str | None) -> tuple[int, ...]:
-        """Hidden layers of the classifier: none on top of pretrained ``weights``, as in the reference."""
+        """Hidden layers of the classifier: no hidden layers on top of pretrained ``weights``, as in the reference."""
         return self.hidden if weights is None else ()
 
 

@@ -1,4 +1,4 @@
-"""torchvision's networks, cut to their feature map: ResNets and their kin, DenseNets, Inception v3.
+"""torchvision's networks, cut to their feature map: ResNets and what is built like them, DenseNets, Inception v3.
 
 Each builder raises MissingDependencyError without torchvision, and WeightsError for weights that do not exist, cannot
 be fetched or are of another network.

@@ -52,7 +52,7 @@ def load_pretrained(module: nn.Module, architecture: str, weights: str, prefix: 
         prefix: "features." for networks that keep the feature part under that name.
 
     Raises:
-        WeightsError: neither a name nor a file, not to be had, unreadable, or of another network; nothing is loaded.
+        WeightsError: neither a name nor a file, not available, unreadable, or of another network; nothing is loaded.
     """
     state = read_weights(Path(weights)) if _is_path(weights) else _published(architecture, weights)
     renamed = {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in state.items()}
@@ -60,7 +60,7 @@ def load_pretrained(module: nn.Module, architecture: str, weights: str, prefix: 
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file that ``torch.save`` wrote. Raises WeightsError if there is none to read."""
+    """The state dict in a file that ``torch.save`` wrote. Raises WeightsError for a file without one."""
     try:
         return read_tensors(path).tensors
     except CheckpointError as error:

@@ -52,8 +52,8 @@ class Mismatch:
 def check_fit(path: str, state: Mapping[str, Tensor], network: Mapping[str, Tensor], architecture: str | None) -> None:
     """Raise CheckpointError, grouped by part and explained, unless ``state`` has the keys and shapes of ``network``.
 
-    What follows from another backbone is no reason of its own: the first part that can be explained is. Batch-norm
-    counters may be missing: files from before torch 0.4.1 have none.
+    Another backbone makes the parts behind it differ too, so only the first part with a known reason is explained.
+    Batch-norm counters may be missing: files from before torch 0.4.1 do not have them.
 
     Args:
         path: the file, for the message.

@@ -50,7 +50,7 @@ class NewtonSchulzRoot(ReverseMode):
         (Xc,) = ctx.saved_tensors
         channels, positions = Xc.shape[-2:]
         with without_autocast(Xc):
-            # Both formulas for unit = Xc/sqrt(t): their powers of t combine to none.
+            # Both formulas for unit = Xc/sqrt(t): their powers of t cancel.
             unit, _ = _normalised(Xc)
             S = symmetric(grad)
             if positions < channels:

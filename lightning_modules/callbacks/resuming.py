@@ -123,7 +123,7 @@ def _tables(trainer: pl.Trainer) -> list[MetricsCSV]:
 
 
 def _step_metrics(trainer: pl.Trainer) -> dict[str, float]:
-    """What is going to be logged of this step; empty if it is none of those of which something is."""
+    """What is going to be logged of this step; empty for a step that is not logged."""
     connector = trainer._logger_connector
     if not connector.should_update_logs:
         return {}

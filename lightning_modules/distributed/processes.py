@@ -140,7 +140,7 @@ class _Watch:
             self._thread.start()
 
     def reason(self, wait: float) -> str | None:
-        """Why one of the others failed, after at most ``wait`` seconds; None: none has."""
+        """Why one of the others failed, after at most ``wait`` seconds; None: none of them has failed."""
         deadline = time.monotonic() + wait
         while self._reason is None:
             self._note()

@@ -40,7 +40,7 @@ class Confusion(NamedTuple):
 
 
 def read_confusion(file: Path) -> Confusion:
-    """A confusion matrix as ``confusion_matrix.csv`` holds it. Raises DataError if it is none."""
+    """A confusion matrix as ``confusion_matrix.csv`` holds it. Raises DataError for a file that does not."""
     try:
         header, *rows = list(csv.reader(text_of(file, MOST_BYTES).splitlines()))
         counts = np.array([[int(cell) for cell in row[1:]] for row in rows], dtype=np.int64)

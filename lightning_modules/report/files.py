@@ -37,7 +37,7 @@ class Curve(NamedTuple):
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object. Raises DataError if it is none."""
+    """A JSON object. Raises DataError for a file that holds something else."""
     text = text_of(file)
     try:
         content = json.loads(text)
@@ -49,7 +49,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_yaml(file: Path) -> Any:
-    """A YAML document of plain values. Raises DataError if it is none, or one that grows as it is read."""
+    """A YAML document of plain values. Raises DataError for anything else, and for one that grows as it is read."""
     text = text_of(file)
     try:
         _check_events(file.name, yaml.parse(text, Loader=LOADER))
@@ -143,7 +143,7 @@ def _point(epoch: str, accuracy: str) -> tuple[int, float] | None:
 
 
 def text_of(file: Path, most: int = MOST_BYTES) -> str:
-    """A small text file. Raises DataError if it is none."""
+    """A small text file. Raises DataError for a large one, or one that is no text."""
     try:
         if not file.is_file():
             raise DataError(f"{file.name} is not a file")

@@ -49,7 +49,7 @@ class Row:
 
     @property
     def failed(self) -> list[RunRecord]:
-        """The runs that have none."""
+        """The runs that have no result."""
         return [run for run in self.runs if not has_result(run)]
 
     def values(self, name: str = METRIC) -> list[float]:

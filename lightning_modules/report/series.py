@@ -72,7 +72,7 @@ def read_series(file: Path) -> Series:
 
 
 def _steps_per_epoch(row: Row, step: int) -> float:
-    """Steps of an epoch, from a row at the end of one; 0: it is none."""
+    """Steps of an epoch, from a row at the end of one; 0 for other rows."""
     epoch = float(row[EPOCH]) if row[EPOCH] else 0.0
     ends = bool(row.get(names.VAL_ACCURACY) or row.get(names.TRAIN_LOSS))
     return (step + 1) / epoch if ends and epoch >= 1 and math.isfinite(epoch) else 0.0

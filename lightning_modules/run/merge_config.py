@@ -8,6 +8,7 @@ from typing import Any
 
 from gcp.backbones.registry import BACKBONES
 from gcp.errors import CheckpointError
+from gcp.options import written
 
 # Sections an override may not contradict: the network, and when training goes on also what the optimizer's state holds.
 ORTHOGONAL = "training.orthogonal_weights"  # of the network: other parameters stand behind its weights
@@ -120,7 +121,7 @@ def with_network(config: Mapping[str, Any], stored: Mapping[str, Any], explicit:
         merged["data"] = {**merged["data"], **{name: taken.get(name) for name in ("mean", "std")}}
     orthogonal = bool(value_at(stored, ORTHOGONAL))
     if ORTHOGONAL in explicit and value_at(config, ORTHOGONAL) != orthogonal:
-        raise CheckpointError(f"the checkpoint's network has {ORTHOGONAL}={orthogonal}; leave that out")
+        raise CheckpointError(f"the checkpoint's network has {ORTHOGONAL}={written(orthogonal)}; leave that out")
     merged["training"] = {**config.get("training", {}), "orthogonal_weights": orthogonal}
     return without_pretrained(merged)
 
@@ -136,9 +137,9 @@ def without_pretrained(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def changes(config: Mapping[str, Any], stored: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Those of the ``names`` that have another value, with both."""
+    """Those of the ``names`` that have another value, with both, as the command line takes them."""
     return [
-        f"{name}={value_at(config, name)} (checkpoint: {value_at(stored, name)})"
+        f"{name}={written(value_at(config, name))} (checkpoint: {written(value_at(stored, name))})"
         for name in names
         if value_at(config, name) != value_at(stored, name)
     ]

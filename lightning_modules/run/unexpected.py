@@ -23,7 +23,7 @@ class UnexpectedError(GCPError):
 
 
 def explained(error: BaseException) -> str | None:
-    """The sentence for an error whose reason is plain: too little memory, or what Lightning refuses; else none."""
+    """The sentence for an error whose reason is plain: too little memory, or what Lightning refuses; else None."""
     first = first_line(error)
     if isinstance(error, MemoryError) or _MEMORY.search(first):
         return _memory(first)

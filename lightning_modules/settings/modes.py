@@ -67,6 +67,6 @@ class SweepOptions(Options):
 
 
 def formats_of(config: Mapping[str, Any]) -> list[str]:
-    """The formats of reports that a configuration asks for; none where it has no section for them."""
+    """The formats of reports that a configuration asks for; empty where it has no section for them."""
     section = config.get("report")
     return [] if section is None else make_options(ReportOptions, section, "section 'report'").formats

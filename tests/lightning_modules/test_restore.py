@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gcp.errors import CheckpointError
+from gcp.options import written
 from lightning_modules.run.find_checkpoint import find
 from lightning_modules.run.merge_config import merge
 from lightning_modules.run.read_checkpoint import read
@@ -177,7 +178,7 @@ def test_changes_the_weights_depend_on_are_named(tmp_path, capsys, name, value):
     run = going_on(tmp_path, [name], **{section: {**stored[section], key: value}})
     assert run.config[section][key] == value
     said = capsys.readouterr().err
-    assert f"{name}={value} (checkpoint: {stored[section].get(key)})" in said
+    assert f"{name}={written(value)} (checkpoint: {written(stored[section].get(key))})" in said
     assert "the weights will differ" in said
 
 

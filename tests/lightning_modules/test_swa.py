@@ -130,7 +130,7 @@ def test_a_killed_run_comes_to_the_same_weights_and_the_learning_rate_goes_where
     assert summary_of(tmp_path / "test")["test/acc1"] == whole["test_final/acc1"]  # the averaged weights
     off = cli("ckpt_path=last", "hydra.run.dir=run", "callbacks.swa.enabled=false", "trainer.max_epochs=5")
     assert off.code == 1
-    assert "callbacks.swa.enabled=False (checkpoint: True)" in off.err
+    assert "callbacks.swa.enabled=false (checkpoint: true)" in off.err
 
 
 def test_what_does_not_go_together_is_refused(cli, tmp_path):
