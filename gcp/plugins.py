@@ -38,7 +38,7 @@ def built_by(build: str | Callable[..., Any], what: str, size: str, *arguments: 
 
 
 def size_of(module: nn.Module, size: str, what: str = "module") -> int:
-    """The number ``size`` of a module. Raises PluginError if it has no such number; ``what`` names the module in the message.
+    """The number ``size`` of a module, called ``what`` in messages. Raises PluginError if it has no such number.
 
     >>> size_of(nn.Linear(3, 2), "out_features")
     2

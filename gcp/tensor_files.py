@@ -58,7 +58,7 @@ def read_tensors(path: Path) -> StateFile:
 
 
 def tensors_in(contents: object, path: Path) -> StateFile:
-    """The state dict in what `read_file` gave for ``path``, bare or wrapped. Raises CheckpointError for a file without one."""
+    """The state dict in what `read_file` gave for ``path``, bare or wrapped. Raises CheckpointError without one."""
     state = contents
     if isinstance(contents, Mapping):
         state = next((contents[key] for key in WRAPPERS if isinstance(contents.get(key), Mapping)), contents)

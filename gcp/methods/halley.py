@@ -38,8 +38,8 @@ def halley(spectrum: Spectrum, options: HalleyOptions) -> tuple[Tensor, Tensor]:
     X <- X (X^2 + 3 A) (3 X^2 + A)^-1 with A = P/tr(P) and X = I at first, this is derived as `newton` is: X is a
     function x of A, the root is sqrt(tr) x(P/tr), the inverse root x(P/tr)^-1/sqrt(tr), and the gradient is that of
     the iteration, while the value is exact. After K steps x is the diagonal Pade approximant of the square root at 1
-    of degree (3^K - 1)/2, that of `mpa`, and 3^-K at 0: it has its own limit at ties and at 0, so no limit has to be inserted. The
-    trace depends on P too: that is the second result, the weights of `gcp.spectral.loewner.Loewner.trace`.
+    of degree (3^K - 1)/2, that of `mpa`, and 3^-K at 0: it has its own limits at ties and at 0, which are left as they
+    are. The trace depends on P too: that is the second result, the weights of `gcp.spectral.loewner.Loewner.trace`.
 
     The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2, L = 1/3:
 

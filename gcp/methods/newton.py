@@ -26,8 +26,8 @@ def newton(spectrum: Spectrum, options: NewtonOptions) -> tuple[Tensor, Tensor]:
     """L = divided differences of the polynomial that Newton-Schulz evaluates (arXiv 2105.02498, 1712.01034).
 
     The coupled iteration on P/tr(P) gives the root sqrt(tr) y(P/tr) with y(a) = a z(a), and the inverse root
-    z(P/tr)/sqrt(tr). A polynomial has its own limit at ties and at 0, so no limit has to be inserted. The trace depends on P too:
-    that is the second result, the weights of `gcp.spectral.loewner.Loewner.trace`.
+    z(P/tr)/sqrt(tr). A polynomial has its own limits at ties and at 0, which are left as they are. The trace depends
+    on P too: that is the second result, the weights of `gcp.spectral.loewner.Loewner.trace`.
 
     The gradient of the root's entry (0, 1) at diag(4, 1) is L(4, 1)/2, L = 1/3:
 

@@ -66,7 +66,7 @@ class Spectrum(Pairs):
         return value.unsqueeze(-1) - value.unsqueeze(-2)
 
     def with_limits(self, matrix: Tensor) -> Tensor:
-        """``matrix`` with its limits where the quotient is not defined: f'(lam) between ties, 0 where f'(0) is not finite.
+        """``matrix`` with limits where a quotient is not defined: f'(lam) between ties, 0 where f'(0) is not finite.
 
         Ties share one eigenspace, whose basis the decomposition chose at will; a constant L on it keeps the gradient
         independent of that choice. A null space is an eigenspace too: where f is smooth at 0, f'(0) is its exact
