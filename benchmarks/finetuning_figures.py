@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.finetuning import JUDGED, METHODS
+from benchmarks.finetuning_runs import JUDGED, METHODS
 from benchmarks.finetuning_study import Study, monitored
 from lightning_modules import metric_names as names
 from lightning_modules.plots.style import method_styles, tidy

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.finetuning import (
+from benchmarks.finetuning_runs import (
     EPOCHS,
     GRID_EPOCHS,
     GRID_SEED,

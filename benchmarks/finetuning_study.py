@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from benchmarks.finetuning import EPOCHS, METHODS, Case, Done, chosen_rate
+from benchmarks.finetuning_runs import EPOCHS, METHODS, Case, Done, chosen_rate
 from benchmarks.paired import compared
 from lightning_modules import metric_names as names
 from lightning_modules.report.significance import LEVEL
