@@ -24,7 +24,8 @@ from benchmarks.historical import HistoricalPooling
 from gcp.errors import GCPError
 from gcp.pooling.factory import create_pooling
 
-BANK, SIGNAL, TRAIN, EPOCHS, CLIP, SEEDS = 24, 4, 1200, 4, 5.0, 3
+BANK, SIGNAL, EPOCHS, CLIP = 24, 4, 4, 5.0
+TRAIN, TEST = 1200, 597  # images
 
 
 @dataclass(frozen=True)

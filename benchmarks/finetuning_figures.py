@@ -13,6 +13,7 @@ from lightning_modules import metric_names as names
 from lightning_modules.plots.style import method_styles, tidy
 
 STYLED = {"hybrid": "isqrt+pade"}
+ROUNDING = 1e-8  # of float32 features: errors below are none
 
 
 def figures(study: Study) -> dict[str, Figure]:
@@ -76,7 +77,7 @@ def _layer(study: Study, styles: dict[str, dict[str, Any]]) -> Figure:
     shown = (
         (names.CONDITION, "condition number"),
         (names.SMALLEST_GAP, "smallest relative gap"),
-        (names.GRAD_ERROR, "gradient error"),
+        (names.GRAD_ERROR, "gradient error (1e-8: none)"),
         (names.SMOOTHNESS, "beta-smoothness"),
     )
     for panel, (name, title) in zip(panels[2:], shown, strict=True):
@@ -85,7 +86,7 @@ def _layer(study: Study, styles: dict[str, dict[str, Any]]) -> Figure:
             steps = sorted(set.intersection(*map(set, runs))) if runs else []
             middle = [statistics.median(run[step] for run in runs) for step in steps]
             if name == names.GRAD_ERROR:
-                middle = [max(value, 1e-17) for value in middle]  # 0: the exact method itself
+                middle = [max(value, ROUNDING) for value in middle]  # 0: the exact method itself
             if steps:
                 panel.semilogy(steps, middle, **styles[method], label=method, markersize=5)
         panel.set_title(title, loc="left", fontsize=11)

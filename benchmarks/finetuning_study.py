@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmarks.finetuning_runs import EPOCHS, METHODS, Case, Done, chosen_rate
-from benchmarks.paired import compared
+from benchmarks.paired import compared, difference
 from lightning_modules import metric_names as names
 from lightning_modules.report.significance import LEVEL
 
@@ -70,6 +71,18 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def _reach(study: Study, metric: str, group: Iterable[str]) -> str:
+    """How large a difference inside a group its intervals leave possible."""
+    values = study.values(metric)
+    reach = 0.0
+    for first, second in itertools.combinations(group, 2):
+        seeds = study.common(first, second)
+        if len(seeds) > 1:
+            pair = difference([values[first][seed] for seed in seeds], [values[second][seed] for seed in seeds])
+            reach = max(reach, -pair.low, pair.high)
+    return f"their 95% intervals, pair by pair, reach {100 * reach:.1f} points from 0 at most"
+
+
 def conclusions(study: Study) -> list[str]:
     """What the numbers say, and no more."""
     found = []
@@ -88,7 +101,8 @@ def conclusions(study: Study) -> list[str]:
         }
         said = "no two" if not inside else f"{len(inside)} pairs"
         found.append(
-            f"{metric[0].upper()}{metric[1:]}: {said} of the SVD methods differ at {LEVEL:.0%}; "
+            f"{metric[0].upper()}{metric[1:]}: {said} of the SVD methods differ at {LEVEL:.0%}, and "
+            f"{_reach(study, metric, group)}; "
             + "; ".join(f"{len(some)} of 8 differ from {base}" for base, some in against.items())
             + "."
         )
