@@ -82,19 +82,25 @@ def markdown(report: dict[str, Any]) -> str:
     lines += ["their own approximation). Beside each target against the transcription stands what the floor itself"]
     lines += ["reaches, beyond which no layer with this eigendecomposition gets on this machine.", ""]
     for case in report["cases"]:
-        lines += [f"## {case['shape']}, batch {case['batch']}, {case['device']}", ""]
-        lines += table(
-            ("layer", "forward ms", "backward ms", "total ms", "times faster", "over floor", "peak MiB", "kept MiB",
-             "value error", "gradient error", "runs"),
-            [_row(name, row, case["layers"]) for name, row in case["layers"].items()],
-        )  # fmt: skip
-        checks = targets(case)
-        if checks:
-            lines += ["Targets:", ""]
-            lines += table(
-                ("against", "layer", "measured", ""), [(*c[:3], "met" if c[3] else "**not met**") for c in checks]
-            )
+        lines += case_lines(case)
     return "\n".join(lines) + "\n"
+
+
+def case_lines(case: dict[str, Any]) -> list[str]:
+    """A case as a section, its targets below."""
+    lines = [f"## {case['shape']}, batch {case['batch']}, {case['device']}", ""]
+    lines += table(
+        ("layer", "forward ms", "backward ms", "total ms", "times faster", "over floor", "peak MiB", "kept MiB",
+         "value error", "gradient error", "runs"),
+        [_row(name, row, case["layers"]) for name, row in case["layers"].items()],
+    )  # fmt: skip
+    checks = targets(case)
+    if checks:
+        lines += ["Targets:", ""]
+        lines += table(
+            ("against", "layer", "measured", ""), [(*c[:3], "met" if c[3] else "**not met**") for c in checks]
+        )
+    return lines
 
 
 def plot(report: dict[str, Any], path: Path) -> None:

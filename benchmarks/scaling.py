@@ -121,7 +121,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small sizes, two runs")
     parser.add_argument("--out", type=Path, help="folder for JSON, Markdown and picture (default: benchmarks)")
     args = parser.parse_args(arguments)
-    args.axes, args.centre = AXES, CENTRE
+    args.axes, args.centre, args.poolings = AXES, CENTRE, POOLINGS
     if args.quick:
         args.axes, args.centre = SMALL, Size(2, 16, 3)
         args.repeats, args.images, args.pixels = 2, 1, 64
@@ -153,7 +153,7 @@ def grow(args: argparse.Namespace, path: Path) -> dict[str, Any]:
         report["points"].append({"size": asdict(size), "layers": layers})
         path.write_text(json.dumps(report, indent=1) + "\n")
         print(size, {name: f"{row['total_s']:.4g} s" for name, row in layers.items()}, flush=True)
-    for pooling in POOLINGS:
+    for pooling in args.poolings:
         if pooling not in report["steps"]:
             report["steps"][pooling] = training_step(pooling, args.images, args.pixels, device, repeats=3)
             path.write_text(json.dumps(report, indent=1) + "\n")
