@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gcp.model import create_model as create_model
     from gcp.networks.replace import replace_pooling as replace_pooling
     from gcp.pooling.factory import create_pooling as create_pooling
+    from gcp.pretrained import from_pretrained as from_pretrained
     from gcp.replacing import replace_batchnorm as replace_batchnorm
     from gcp.roots.matrix_root import matrix_root as matrix_root
     from gcp.whitening import Whitening as Whitening
@@ -41,6 +42,7 @@ _HOMES = {
     "create_backbone": "gcp.backbones.factory",
     "create_model": "gcp.model",
     "create_pooling": "gcp.pooling.factory",
+    "from_pretrained": "gcp.pretrained",
     "list_backbones": "gcp.backbones.registry",
     "list_methods": "gcp.methods",
     "load_reference_checkpoint": "gcp.checkpoints.loading",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
@@ -14,8 +18,11 @@ from gcp.class_token import check_class_token
 from gcp.classifier import before_last, last_layer, token_classifier, with_classes
 from gcp.errors import OptionError, ShapeError
 from gcp.features import check_floating
+from gcp.hub.remote import push
+from gcp.hub.saving import save_folder
 from gcp.methods import METHODS
-from gcp.options import check_type
+from gcp.network_config import NetworkConfig
+from gcp.options import check_type, make_options
 from gcp.plugins import size_of
 from gcp.pooling.factory import channels_left, create_pooling
 
@@ -28,7 +35,11 @@ class PoolingNetwork(nn.Module):
         representation: channel reduction and pooling.
         classifier: from the pooled vector to the logits; with a ``class_token`` from that and the token.
         class_token: what becomes of the backbone's class token, "sum" or "concat"; None: nothing.
+        config: what it was built from; None: not by `create_model`.
+        facts: what is known of it, and is saved with it: "preprocessing", "data" and "metrics", each a dictionary.
     """
+
+    config: NetworkConfig | None = None
 
     def __init__(
         self, features: nn.Module, representation: nn.Module, classifier: nn.Module, class_token: str | None = None
@@ -38,6 +49,7 @@ class PoolingNetwork(nn.Module):
         self.representation = representation
         self.classifier = classifier
         self.class_token = class_token
+        self.facts: dict[str, Any] = {}
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to logits (B, num_classes). Raises DtypeError or ShapeError for what is no batch of images."""
@@ -80,6 +92,58 @@ class PoolingNetwork(nn.Module):
         Raises OptionError for less than 0 classes, or if the last layer is no linear one.
         """
         self.classifier = with_classes(self.classifier, num_classes)
+        if self.config is not None:
+            self.config = replace(self.config, num_classes=num_classes)
+
+    def save_pretrained(self, directory: str | os.PathLike[str], facts: Mapping[str, Any] | None = None) -> None:
+        """Write config.json, model.safetensors and a model card, which `gcp.from_pretrained` reads.
+
+        Args:
+            directory: the folder, made if there is none; files of these names in it are written over.
+            facts: what is known of the network, see the attribute; None: the attribute.
+
+        Raises:
+            OptionError: a network that is no longer as it was built, or facts of another kind.
+            MissingDependencyError: the extra hub is not installed.
+        """
+        check_type("directory", directory, str | os.PathLike)
+        if self.config is None:
+            raise OptionError(
+                "only networks of gcp.create_model know what they are built from; save the state_dict of others"
+            )
+        if self.config.num_classes < 1:
+            raise OptionError("the network has no classifier; give it one by reset_classifier, or save its state_dict")
+        known = dict(self.facts if facts is None else facts)
+        save_folder(self, self.config, outline(self.config), Path(directory), known)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        facts: Mapping[str, Any] | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        message: str = "Upload with gcp",
+    ) -> str:
+        """Save, and send the files to a repository of the Hugging Face Hub.
+
+        Args:
+            repository: "owner/name", made if there is none.
+            facts: as in `save_pretrained`.
+            private: whether a new repository is; None: as the owner's account has it.
+            token: of the account; None: the one huggingface_hub knows.
+            message: of the commit.
+
+        Returns:
+            the address of the commit.
+
+        Raises:
+            CheckpointError: the Hub is out of reach or refuses.
+            OptionError, MissingDependencyError: as `save_pretrained`, or a name that no repository can have.
+        """
+        check_type("repository", repository, str)
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, facts)
+            return push(Path(folder), repository, private, token, message)
 
     @property
     def num_features(self) -> int:
@@ -146,4 +210,31 @@ def create_model(
     representation = create_pooling(method, channels, reduced, **method_options)
     widths = [size_of(representation, "out_features"), *hidden, num_classes]
     classifier = token_classifier(widths, channels, class_token, info.dropout)
-    return PoolingNetwork(features, representation, classifier, class_token)
+    model = PoolingNetwork(features, representation, classifier, class_token)
+    own = {name: value for name, value in (backbone_options or {}).items() if name != "weights"}
+    model.config = NetworkConfig(
+        backbone, method, num_classes, reduced, list(hidden), class_token, own, dict(method_options)
+    )
+    return model
+
+
+def build(network: NetworkConfig) -> PoolingNetwork:
+    """The network with random weights. Raises as `create_model`."""
+    method_options = dict(network.method_options)
+    make_options(METHODS.get(network.method).options, method_options, f"method '{network.method}'")
+    return create_model(
+        network.backbone,
+        network.method,
+        network.num_classes,
+        network.reduced_channels,
+        network.backbone_options,
+        network.hidden,
+        network.class_token,
+        **method_options,
+    )
+
+
+def outline(network: NetworkConfig) -> PoolingNetwork:
+    """The network without memory, on the meta device: names and shapes."""
+    with torch.device("meta"):
+        return build(network)

@@ -1,0 +1,1 @@
+"""Networks as folders of three files, on disk and on the Hugging Face Hub."""
