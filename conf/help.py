@@ -27,7 +27,7 @@ USAGE = """[bold]Global covariance pooling with differentiable spectral layers[/
   python run.py -m method=pade,taylor seed=0,1,2  every combination, one after the other
   python run.py recipe=hybrid_digits              one method first, another one for the rest
   python run.py mode=test ckpt_path=last          test the newest run again
-  python run.py mode=export ckpt_path=last        its network as a file; export.format=torch|onnx|both
+  python run.py mode=export ckpt_path=last        its network as a file; export.format=torch|onnx|both|hub
   python run.py mode=predict ckpt_path=last data.path=DIR   classify images
   python run.py --help method                     one group with what its options mean; also one name or option
 

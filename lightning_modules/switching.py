@@ -77,6 +77,9 @@ def set_method(module: Classifier, method: Mapping[str, Any]) -> None:
     else:
         module.model.representation = pooling
     module.hparams["method"] = dict(method)
+    assert module.model.config is not None
+    options = {name: value for name, value in method.items() if name not in ("name", "reduced_channels")}
+    module.model.config = dataclasses.replace(module.model.config, method=method["name"], method_options=options)
 
 
 def _pooled_channels(model: PoolingNetwork) -> int:

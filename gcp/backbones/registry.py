@@ -58,7 +58,9 @@ class BackboneOptions(Options):
 class UnpublishedOptions(BackboneOptions):
     """Options of backbones that nobody has published weights for."""
 
-    weights: str | None = option(None, "a run directory or checkpoint of this project to start from; null: random")
+    weights: str | None = option(
+        None, "a run directory, checkpoint or network's folder of this project to start from; null: random"
+    )
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ class TorchvisionOptions(BackboneOptions):
 
     weights: str | None = option(
         None,
-        "a name of torchvision's weights, such as DEFAULT or IMAGENET1K_V2, a file, or a run directory of this "
-        "project; null: random",
+        "a name of torchvision's weights, such as DEFAULT or IMAGENET1K_V2, a file, or a run directory or network's "
+        "folder of this project; null: random",
     )
 
 
@@ -93,8 +95,8 @@ class TimmOptions(BackboneOptions):
     model: str = option("convnext_tiny", "a name of timm's list_models()")
     weights: str | None = option(
         None,
-        "a file of the model's weights (.safetensors, .pth), a run directory of this project, or package: those of the "
-        "extra pretrained, for tf_efficientnet_lite0; null: random",
+        "a file of the model's weights (.safetensors, .pth), a run directory or network's folder of this project, or "
+        "package: those of the extra pretrained, for tf_efficientnet_lite0; null: random",
     )
 
 

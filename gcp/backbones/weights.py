@@ -1,4 +1,4 @@
-"""Pretrained weights: torchvision's by name, a local file, or a run of this project."""
+"""Pretrained weights: torchvision's by name, a local file, or a run or network of this project."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from gcp.backbones.runs import RUN_FILES, checkpoint_of
 from gcp.errors import CheckpointError, WeightsError
+from gcp.hub.files import WEIGHTS, is_network_folder
+from gcp.hub.tensors import read_tensors as read_network_tensors
 from gcp.registry import nearest
 from gcp.tensor_files import read_tensors
 
@@ -23,23 +25,34 @@ HEADS = ("fc.", "classifier.", "AuxLogits.")
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 
-RUN_PREFIX = "model.features."  # how the backbone's keys begin in checkpoints of runs
+FEATURES = "features."  # how the backbone's keys begin in networks
+RUN_PREFIX = f"model.{FEATURES}"  # and in checkpoints of runs
 
 
 def features_of_run(weights: str) -> dict[str, Tensor] | None:
-    """The backbone in a run directory or checkpoint of this project; None if ``weights`` is something else.
+    """The backbone in a run directory, checkpoint or network's folder of this project; None: it is something else.
 
-    Raises WeightsError for a folder that is no run directory, or a checkpoint that cannot be read.
+    Raises WeightsError for another folder, or what cannot be read.
     """
     path = checkpoint_of(weights)
-    if path is None:
-        if Path(weights).is_dir():
-            raise WeightsError(
-                f"the folder {weights} is no run directory: it has no {RUN_FILES[0]}; give a run or a file"
-            )
-        return None
-    state = {key: value for key, value in read_weights(path).items() if key.startswith(RUN_PREFIX)}
-    return {key.removeprefix(RUN_PREFIX): value for key, value in state.items()} or None
+    if path is not None:
+        return _behind(RUN_PREFIX, read_weights(path))
+    if is_network_folder(Path(weights)):
+        try:
+            return _behind(FEATURES, read_network_tensors(Path(weights, WEIGHTS)))
+        except CheckpointError as error:
+            raise WeightsError(f"weights from a folder: {error}") from None
+    if Path(weights).is_dir():
+        raise WeightsError(
+            f"the folder {weights} is no run directory and no network: it has no {RUN_FILES[0]} and no {WEIGHTS}; give "
+            "a run, a network's folder or a file"
+        )
+    return None
+
+
+def _behind(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """The tensors whose keys begin with ``prefix``, without it; None if there are none."""
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)} or None
 
 
 def load_pretrained(module: nn.Module, architecture: str, weights: str, prefix: str = "") -> None:

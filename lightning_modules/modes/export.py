@@ -1,4 +1,4 @@
-"""``mode=export``: the network of a checkpoint as files that run without this project, checked against it."""
+"""``mode=export``: the network of a checkpoint as files, checked against it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gcp.errors import ExportError
 from gcp.fixed_whitening import fix_whitening
 from gcp.methods import METHODS
 from gcp.options import make_options
-from lightning_modules.exporting import onnx, program
+from lightning_modules.exporting import hub, onnx, program
 from lightning_modules.modes.building import count_parameters, stored_preprocessing, trained_classifier
 from lightning_modules.modes.table import show_rows
 from lightning_modules.run.read_checkpoint import read
@@ -24,6 +24,7 @@ from lightning_modules.run.summary import Summary
 from lightning_modules.settings.modes import ExportOptions
 
 FORMATS = {"torch": program, "onnx": onnx}
+HUB = "hub"  # a folder, which is read by this project
 INPUT_FILE = "input.json"  # size and normalisation of the images, names of the classes
 TOLERANCE = 1e-3  # of the largest logit: beyond rounding
 
@@ -41,7 +42,6 @@ def run(run: Run, summary: Summary) -> None:
         onnx.check(run.method, decomposes=METHODS.get(run.method).kernel is not None)
     checkpoint = read(Path(run.config["ckpt_path"]))
     module = trained_classifier(run, checkpoint)
-    fix_whitening(module.model)
     bake_orthogonal(module.model)
     preprocessing = stored_preprocessing(checkpoint)
     summary.update(**count_parameters(module), ckpt_path=run.config["ckpt_path"])
@@ -52,6 +52,12 @@ def run(run: Run, summary: Summary) -> None:
     generator = torch.Generator().manual_seed(run.seed)
     images = torch.randn(3, 3, size, size, generator=generator)
     rows: dict[str, str | None] = {}
+    if options.format == HUB:
+        facts = hub.facts_of(Path(run.config["ckpt_path"]), run.config["data"], preprocessing)
+        hub.write(module.model, facts, images, run.directory / hub.DIRECTORY)
+        summary.update(**{f"export/{HUB}": hub.DIRECTORY})
+        rows[hub.DIRECTORY] = "read back, the same logits to the bit"
+    fix_whitening(module.model)
     for name in chosen:
         path = run.directory / FORMATS[name].FILE
         FORMATS[name].write(module.model, images[:2], path)

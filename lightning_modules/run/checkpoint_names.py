@@ -15,3 +15,4 @@ STAGES = "stages"  # of a run of two stages: its whole configuration, and which 
 PREPROCESSING_KEY = "preprocessing"  # `Preprocessing.plain` of the dataset
 RESUME = "resume"  # what Lightning's own state lacks
 HYPERPARAMETERS_KEY = "hyper_parameters"  # Lightning's, `LightningModule.CHECKPOINT_HYPER_PARAMS_KEY`
+FOLDER_KEY = "network_folder"  # it is no checkpoint of a run but made from a network's folder

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gcp.errors import CheckpointError
+from gcp.hub.files import WEIGHTS, is_network_folder
 from lightning_modules.run.checkpoint_names import BEST, FIRST, FOLDER, LAST, PREVIOUS, REQUEUED
 from lightning_modules.run.ranks import under_slurm
 
@@ -15,7 +16,7 @@ def find(path: str, directory: Path, directory_given: bool, roots: Sequence[Path
     """The checkpoint a ``ckpt_path`` means.
 
     Args:
-        path: a checkpoint; a run directory; or "last", the newest one.
+        path: a checkpoint; a run directory; a network's folder; or "last", the newest one.
         directory: the present run's directory.
         directory_given: whether the user named it: "last" then looks there alone.
         roots: the folders of all runs, where "last" looks otherwise.
@@ -30,6 +31,8 @@ def find(path: str, directory: Path, directory_given: bool, roots: Sequence[Path
     if chosen.is_dir():
         best = _first(chosen, BEST)
         file = (best or last_in(chosen)) if prefer_best else (to_resume(chosen) or best)
+        if file is None and is_network_folder(chosen):
+            return chosen / WEIGHTS
         if file is None:
             name = BEST if prefer_best else LAST
             raise CheckpointError(f"the run directory {chosen} holds no {FOLDER}/{name}; give another ckpt_path")

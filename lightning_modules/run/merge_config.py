@@ -126,6 +126,37 @@ def with_network(config: Mapping[str, Any], stored: Mapping[str, Any], explicit:
     return without_pretrained(merged)
 
 
+def with_folder(
+    config: Mapping[str, Any], stored: Mapping[str, Any], explicit: list[str], training: bool, fresh: bool
+) -> dict[str, Any]:
+    """``config`` with the network of a folder and, when nothing is trained, its images.
+
+    Args:
+        config: the configuration composed for this run.
+        stored: that of the network and, if the folder says so, of its data.
+        explicit: dotted names the user set.
+        training: whether the network is trained anew.
+        fresh: whether it gets a new classifier, for which the user may choose another method.
+
+    Raises:
+        CheckpointError: an override contradicts the folder; lists both values.
+    """
+    bound = () if fresh else ("method", "backbone", *(("data.name",) if "data" in stored and not training else ()))
+    clashes = changes(config, stored, [name for name in explicit if is_in(name, bound)])
+    if clashes:
+        raise CheckpointError(f"the folder is of another network than asked for: {', '.join(clashes)}; leave these out")
+    merged = with_network(config, stored, explicit)
+    own = stored.get("data", {})
+    if not training and own.get("name") == merged["data"]["name"]:
+        taken = {
+            name: value
+            for name, value in own.items()
+            if name in merged["data"] and f"data.{name}" not in (*explicit, *PLACES)
+        }
+        merged["data"] = {**merged["data"], **copy.deepcopy(taken)}
+    return merged
+
+
 def without_pretrained(config: dict[str, Any]) -> dict[str, Any]:
     """``config`` without pretrained weights, which a checkpoint's replace, but with the classifier they bring."""
     backbone = dict(config["backbone"])

@@ -13,6 +13,7 @@ from typing import Any
 from gcp.errors import CheckpointError
 from gcp.tensor_files import read_file
 from lightning_modules.run.checkpoint_names import CONFIG_KEY, HYPERPARAMETERS_KEY, LAST, PREVIOUS
+from lightning_modules.run.network_folder import is_network, read_network
 from lightning_modules.run.ranks import is_main_process
 
 _kept: dict[tuple[Any, ...], Any] = {}  # what was read last, by the identity of its file; one entry at most
@@ -102,7 +103,7 @@ def _read_whole(path: Path) -> Any:
         return read_file(path)  # which says what is wrong
     identity = (path.resolve(), status.st_ino, status.st_size, status.st_mtime_ns)  # another one once it was written to
     if identity not in _kept:
-        contents = read_file(path)
+        contents = read_network(path) if is_network(path) else read_file(path)
         check_whole(path)
         forget()
         _kept[identity] = contents

@@ -11,7 +11,7 @@ from typing import Any
 
 from datamodules.location import VARIABLE
 from gcp.errors import CheckpointError
-from lightning_modules.run.checkpoint_names import CONFIG_KEY, RESUME, STAGES
+from lightning_modules.run.checkpoint_names import CONFIG_KEY, FOLDER_KEY, RESUME, STAGES
 from lightning_modules.run.find_checkpoint import find
 from lightning_modules.run.merge_config import (
     FREE,
@@ -20,6 +20,7 @@ from lightning_modules.run.merge_config import (
     is_in,
     merge,
     value_at,
+    with_folder,
     with_network,
     without_pretrained,
 )
@@ -44,6 +45,10 @@ def restore(run: Run, explicit: list[str], directory_given: bool, roots: Sequenc
         return Run(run.directory, config, 0 if training else None, published=True)
     if run.config["ckpt_triangle"] != "upper":
         raise CheckpointError(f"ckpt_triangle is for published checkpoints; {path} was written by run.py")
+    if FOLDER_KEY in contents:
+        fresh = run.config["ckpt_classifier"] == "new"
+        config = with_folder(run.config, as_saved(contents[CONFIG_KEY], contents), explicit, training, fresh)
+        return Run(run.directory, {**config, "ckpt_path": str(path)}, 0 if training else None, published=training)
     if run.config["ckpt_classifier"] == "new":
         config = with_network(run.config, as_saved(contents[CONFIG_KEY], contents), explicit)
         return Run(run.directory, {**config, "ckpt_path": str(path)}, published=True)
@@ -95,6 +100,8 @@ def stored_config(path: str, directory: Path | None, training: bool) -> dict[str
     if not is_ours(contents):
         return None
     stored: dict[str, Any] = contents[CONFIG_KEY]
+    if FOLDER_KEY in contents and training:  # on data of one's own
+        return {section: stored[section] for section in ("method", "backbone")}
     return stored if training else as_saved(stored, contents)
 
 

@@ -62,7 +62,7 @@ def _choices(path: str, given: Mapping[str, Any]) -> tuple[list[str], list[str]]
     import_plugins(plugins)
     if training and "recipe" in given:  # which names its own
         return plugins, []
-    groups = NETWORK if fresh else [group for group in GROUPS if group != LOGGER]
+    groups = NETWORK if fresh else [group for group in GROUPS if group != LOGGER and GROUPS[group][0] in config]
     return plugins, [f"{group}={_name(config, group)}" for group in groups if group not in given]
 
 

@@ -36,8 +36,9 @@ class ExportOptions(Options):
 
     format: str = option(
         "torch",
-        "torch: model.pt2 (torch.export), every method; onnx: model.onnx, methods without a decomposition; both",
-        choices=("torch", "onnx", "both"),
+        "torch: model.pt2 (torch.export), every method; onnx: model.onnx, methods without a decomposition; both; "
+        "hub: a folder for gcp.from_pretrained and the Hugging Face Hub",
+        choices=("torch", "onnx", "both", "hub"),
     )
 
 

@@ -82,7 +82,8 @@ class RunOptions(Options):
     seed: int = option(0, "seed of every random generator", minimum=0, maximum=LARGEST_SEED)
     ckpt_path: str | None = option(
         None,
-        "checkpoint or run directory to use or to go on from, or a published checkpoint to use or to start from; "
+        "checkpoint or run directory to use or to go on from; a published checkpoint or a network's folder "
+        "(export.format=hub) to use or to start from; "
         "last: the newest under outputs/ and multirun/, or in hydra.run.dir",
     )
     ckpt_triangle: str = option(
