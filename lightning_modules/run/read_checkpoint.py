@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gcp.errors import CheckpointError
+from gcp.hub.files import CONFIG
 from gcp.tensor_files import read_file
 from lightning_modules.run.checkpoint_names import CONFIG_KEY, HYPERPARAMETERS_KEY, LAST, PREVIOUS
 from lightning_modules.run.network_folder import is_network, read_network
@@ -97,14 +98,21 @@ def check_whole(path: Path) -> None:
 
 def _read_whole(path: Path) -> Any:
     """What is in the file. Raises CheckpointError, also if a single bit of it has changed since it was written."""
+    network = is_network(path)
+    files = [path, path.with_name(CONFIG)] if network else [path]
     try:
-        status = os.stat(path)
+        identity = tuple(part for file in files for part in _identity(file))
     except OSError:
         return read_file(path)  # which says what is wrong
-    identity = (path.resolve(), status.st_ino, status.st_size, status.st_mtime_ns)  # another one once it was written to
     if identity not in _kept:
-        contents = read_network(path) if is_network(path) else read_file(path)
+        contents = read_network(path) if network else read_file(path)
         check_whole(path)
         forget()
         _kept[identity] = contents
     return _kept[identity]
+
+
+def _identity(file: Path) -> tuple[Any, ...]:
+    """What is another once the file was written to. Raises OSError."""
+    status = os.stat(file)
+    return file.resolve(), status.st_ino, status.st_size, status.st_mtime_ns

@@ -131,6 +131,9 @@ CALLS: dict[str, list[Callable[[], object]]] = {
         triangle=[5, None, ["upper"]],
         classifier=[True, None, ["new"]],
     ),
+    "from_pretrained": arguments(
+        gcp.from_pretrained, {"source": "a/b"}, source=[None, 5, ["a"], b"a"], revision=[5, ["main"]]
+    ),
     "replace_batchnorm": arguments(
         gcp.replace_batchnorm,
         {"model": nn.Sequential(nn.BatchNorm2d(4))},
