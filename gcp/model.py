@@ -18,9 +18,11 @@ from gcp.class_token import check_class_token
 from gcp.classifier import before_last, last_layer, token_classifier, with_classes
 from gcp.errors import OptionError, ShapeError
 from gcp.features import check_floating
+from gcp.hub.config_file import check_facts
 from gcp.hub.remote import push
 from gcp.hub.saving import save_folder
 from gcp.methods import METHODS
+from gcp.model_card import card
 from gcp.network_config import NetworkConfig
 from gcp.options import check_type, make_options
 from gcp.plugins import size_of
@@ -114,7 +116,10 @@ class PoolingNetwork(nn.Module):
         if self.config.num_classes < 1:
             raise OptionError("the network has no classifier; give it one by reset_classifier, or save its state_dict")
         known = dict(self.facts if facts is None else facts)
-        save_folder(self, self.config, outline(self.config), Path(directory), known)
+        check_facts(known)
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        text = card(self.config, parameters, known)
+        save_folder(self, self.config, outline(self.config), Path(directory), known, text)
 
     def push_to_hub(
         self,

@@ -14,7 +14,6 @@ from gcp.hub.files import CARD, CONFIG, WEIGHTS
 from lightning_modules.classifier import Classifier
 from tests.small import SMALL
 
-
 WHOLE = ("trainer.accelerator=cpu", "callbacks.progress_bar=false", "trainer.limit_test_batches=2")
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from torch import nn
 
 from gcp.errors import CheckpointError, OptionError
-from gcp.hub.card import card
 from gcp.hub.config_file import write_config
 from gcp.hub.files import CARD, CONFIG, WEIGHTS
 from gcp.hub.tensors import check_tensors, safetensors, write_tensors
@@ -17,7 +16,7 @@ from gcp.network_config import NetworkConfig
 
 
 def save_folder(
-    model: nn.Module, network: NetworkConfig, outline: nn.Module, directory: Path, facts: dict[str, Any]
+    model: nn.Module, network: NetworkConfig, outline: nn.Module, directory: Path, facts: dict[str, Any], card: str
 ) -> None:
     """Write the three files.
 
@@ -27,10 +26,11 @@ def save_folder(
         outline: a network built from that, which may be on the meta device.
         directory: the folder, made if there is none.
         facts: what is known of the network.
+        card: text of the model card.
 
     Raises:
-        OptionError: the network is not as it was built, so that its description would be of another; or facts that are
-            none. Nothing is written then.
+        OptionError: the network is not as it was built, so that its description would be of another; nothing is
+            written. Or facts that JSON cannot hold.
         MissingDependencyError: safetensors is not installed.
     """
     safetensors()
@@ -43,5 +43,4 @@ def save_folder(
     partial = directory / f"{WEIGHTS}.partial"
     write_tensors(model, partial)
     os.replace(partial, directory / WEIGHTS)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    (directory / CARD).write_text(card(network, parameters, facts), encoding="utf-8")
+    (directory / CARD).write_text(card, encoding="utf-8")
