@@ -47,7 +47,7 @@ def _page(title: str, *parts: str) -> str:
 
 def _described(entry: object) -> str:
     source = getattr(entry, "source", "")
-    return f"{entry.summary}; {source}" if source else entry.summary  # type: ignore[attr-defined]
+    return f"{entry.summary}; {source}" if source else entry.summary  # type: ignore[attr-defined]  # what all entries have
 
 
 def _names(names: Iterable[str], describe: Callable[[str], str]) -> str:
