@@ -13,6 +13,7 @@ from gcp.estimate import as_features, moment_root, shrinkage_intensity, shrunk, 
 from gcp.features import at_least_float32, flat_features
 from gcp.methods import METHODS, SPECTRAL, MethodInfo, SpectralOptions, SquareRootOptions
 from gcp.options import make_options, option_names
+from gcp.position_weights import Shares, shares
 from gcp.registry import resolve
 from gcp.scaling import in_safe_units
 from gcp.spectral.covariance_function import CovarianceFunction
@@ -20,7 +21,6 @@ from gcp.spectral.maps import SpectralMap, SquareRoot
 from gcp.spectral.maps.shifted import Shifted
 from gcp.spectral.method import SpectralMethod
 from gcp.spectral.range import require_in_range
-from gcp.weights import Shares, shares
 
 
 def spectral_method(name: str | MethodInfo, function: SpectralMap | None = None, **options: object) -> SpectralMethod:
@@ -65,7 +65,7 @@ def covariance_root(features: Tensor, method: SpectralMethod, weights: Tensor | 
         features: (B, C, H, W), (B, C, L) or (B, C, T, H, W), any floating dtype.
         method: from `spectral_method`; decides the gradient, the precision of the computation, and by its options what
             covariance is meant.
-        weights: of the positions, see `gcp.weights.shares`; None: all count the same.
+        weights: of the positions, see `gcp.position_weights.shares`; None: all count the same.
 
     Returns:
         (B, C, C), symmetric, in the dtype of ``features``.

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from gcp.autograd import without_autocast
 from gcp.features import at_least_float32, centred, flat_features, second_moment, working
+from gcp.position_weights import Shares, shares
 from gcp.rounding import mean_rounding
 from gcp.scaling import largest_entry, safe_unit
 from gcp.spectral.spectral_options import EstimateOptions
-from gcp.weights import Shares, shares
 
 
 def moment_root(flat: Tensor, positions: Shares | None, about_mean: bool = True) -> Tensor:
@@ -146,7 +146,7 @@ def plain_features(
 
     Args:
         features: of the forms of `flat_features`.
-        weights: see `gcp.weights.shares`; None: all positions count the same.
+        weights: see `gcp.position_weights.shares`; None: all positions count the same.
         options: the method's.
         dtype: to compute in; None: that of the features, float32 at least.
     """

@@ -126,7 +126,7 @@ def covariance_function(
             infinite at 0 ("inverse_sqrt", "log", a negative power) needs eps. How the covariance is estimated is among
             the options of the method: ``centred=False`` for the second moment, ``shrinkage=0.1``, ``ledoit_wolf=True``.
         weights: (B, ...) like the positions: a mask of those that count, bool, or how much each counts, see
-            `gcp.weights.shares`. What stands where nothing counts, NaN too, changes nothing.
+            `gcp.position_weights.shares`. What stands where nothing counts, NaN too, changes nothing.
         layout: "channels_first", or "tokens" for features (B, N, C).
 
     Returns:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from gcp.features import at_least_float32, check_channels, flat_features
 from gcp.methods import MethodInfo
 from gcp.methods.average import AverageOptions
-from gcp.weights import shares
+from gcp.position_weights import shares
 
 
 class AveragePooling(nn.Module):

@@ -64,8 +64,8 @@ class MatrixPooling(nn.Module, ABC):
 
         Args:
             features: the feature maps.
-            weights: a mask of the positions that count, or how much each counts, see `gcp.weights.shares`; None: all
-                count the same.
+            weights: a mask of the positions that count, or how much each counts, see `gcp.position_weights.shares`;
+                None: all count the same.
         """
         check_channels(features, self.in_channels)
         plain = weights is None and self.estimate.plain

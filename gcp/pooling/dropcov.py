@@ -14,9 +14,9 @@ from gcp.methods import MethodInfo
 from gcp.methods.dropcov import DropCovOptions
 from gcp.pooling.base import MatrixPooling
 from gcp.pooling.bilinear import unit_length
+from gcp.position_weights import Shares, shares
 from gcp.scaling import largest_entry, safe_unit
 from gcp.spectral.range import require_in_range
-from gcp.weights import Shares, shares
 
 WIDTH = 3  # channels that the attention looks at together
 

@@ -13,7 +13,7 @@ from gcp.features import channels_first, check_channels, check_layout, flat_feat
 from gcp.methods import METHODS
 from gcp.options import check_type, make_options
 from gcp.plugins import built_by, size_of
-from gcp.weights import shares
+from gcp.position_weights import shares
 
 
 def create_pooling(

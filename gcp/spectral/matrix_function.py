@@ -11,12 +11,12 @@ from gcp.autograd import BothModes, keep, no_derivative, without_autocast
 from gcp.dtypes import COMPLEX, real_of
 from gcp.features import at_least_float32, eye_like, symmetric
 from gcp.scaling import narrowed
+from gcp.spectral.curvature import require_curvature
 from gcp.spectral.eigenpairs import eigenpairs
 from gcp.spectral.loewner import shifted
 from gcp.spectral.method import FORWARD, SECOND, SpectralMethod
 from gcp.spectral.parameter import ParameterSlope, ParameterTangent, last_derivative
 from gcp.spectral.range import checked_values
-from gcp.spectral.smoothness import require_curvature
 
 THIRD = "third derivatives of a spectral function are not implemented"
 

@@ -22,14 +22,8 @@ from lightning_modules.callbacks.throughput import Throughput
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.processes import processes
 from lightning_modules.modes.building import (
-    build_averaging,
-    build_callbacks,
     build_classifier,
     build_data,
-    build_features,
-    build_switch,
-    build_trainer,
-    callback_options,
     count_parameters,
     load_checkpoint,
     load_weights,
@@ -38,6 +32,14 @@ from lightning_modules.modes.looks import looked_at
 from lightning_modules.modes.stages import second_stage
 from lightning_modules.modes.table import show
 from lightning_modules.modes.test import test_network
+from lightning_modules.modes.trainer import (
+    build_averaging,
+    build_callbacks,
+    build_features,
+    build_switch,
+    build_trainer,
+    callback_options,
+)
 from lightning_modules.run.checkpoint_names import FOLDER
 from lightning_modules.run.interruption import SIGNALS
 from lightning_modules.run.read_checkpoint import read

@@ -8,14 +8,9 @@ from pathlib import Path
 from datamodules.loader import ImageLoader, process_options
 from datamodules.pictures import Pictures, find_pictures, join
 from gcp.errors import DataError
-from lightning_modules.modes.building import (
-    build_trainer,
-    count_parameters,
-    name_left_out,
-    preprocessing_of,
-    trained_classifier,
-)
+from lightning_modules.modes.building import count_parameters, name_left_out, preprocessing_of, trained_classifier
 from lightning_modules.modes.table import show_rows
+from lightning_modules.modes.trainer import build_trainer
 from lightning_modules.run.read_checkpoint import read
 from lightning_modules.run.spec import Run
 from lightning_modules.run.storage import write_csv

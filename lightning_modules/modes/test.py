@@ -13,16 +13,10 @@ from lightning_modules.callbacks.stopping import StopTogether
 from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.processes import processes
 from lightning_modules.metric_names import CLASS_ACCURACY, of
-from lightning_modules.modes.building import (
-    build_callbacks,
-    build_classifier,
-    build_data,
-    build_trainer,
-    count_parameters,
-    load_checkpoint,
-)
+from lightning_modules.modes.building import build_classifier, build_data, count_parameters, load_checkpoint
 from lightning_modules.modes.looks import looked_at
 from lightning_modules.modes.table import show
+from lightning_modules.modes.trainer import build_callbacks, build_trainer
 from lightning_modules.run.spec import Run
 from lightning_modules.run.summary import Summary
 

@@ -14,7 +14,7 @@ from gcp.estimate import as_features, ledoit_wolf, moment_root
 from gcp.methods import METHODS, EstimateOptions, list_methods, register_method
 from gcp.options import option_names
 from gcp.pooling.factory import create_pooling
-from gcp.weights import shares
+from gcp.position_weights import shares
 from tests.gcp.helpers import SPECTRAL, forward_backward, noise, relative_error
 
 ALL = list_methods()
