@@ -147,14 +147,14 @@ class Refusing(BothModes):
         ctx.message = inputs[1]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:
         """Raise DerivativeError."""
         raise DerivativeError(ctx.message)
 
     tangent = backward
 
 
-def refusing(tensor: Tensor | None, message: str) -> Tensor | None:
+def refusing(tensor: Tensor, message: str) -> Tensor:
     """``tensor`` for use where its own derivative is not known: to ask for it raises DerivativeError with ``message``.
 
     What is asked is known only when autograd arrives there; a Function knows no more than what could be asked.
@@ -164,4 +164,5 @@ def refusing(tensor: Tensor | None, message: str) -> Tensor | None:
     Traceback (most recent call last):
     gcp.errors.DerivativeError: nobody needs it
     """
-    return None if tensor is None else Refusing.apply(tensor, message)
+    same: Tensor = Refusing.apply(tensor, message)
+    return same

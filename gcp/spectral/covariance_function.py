@@ -79,7 +79,7 @@ class CovarianceFunction(BothModes):
         total = None if total is None else total.to(ctx.dtype)
         slope: Tensor | None = None
         if grad is not None:
-            final = last_derivative(parameter)
+            final = last_derivative(parameter, ctx.method)
             through_value = CovarianceGradient.apply(grad, U, eigenvalues, V, final, ctx.method).to(ctx.dtype)
             total = through_value if total is None else total + through_value
             if parameter is not None and ctx.needs_input_grad[1]:
@@ -93,7 +93,7 @@ class CovarianceFunction(BothModes):
         U, eigenvalues, V, parameter = ctx.saved_tensors
         parts = []
         if moved is not None:
-            final = last_derivative(parameter)
+            final = last_derivative(parameter, ctx.method)
             parts.append(CovarianceTangent.apply(moved, U, eigenvalues, V, final, ctx.method))
         if parameter_moved is not None:
             parts.append(ParameterTangent.apply(parameter_moved, U, eigenvalues, parameter, V.shape[-2], ctx.method))

@@ -70,7 +70,7 @@ class MatrixFunction(BothModes):
     def backward(ctx: Any, grad: Tensor | None, carried: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
         """dℓ/dP (B, n, n) and dℓ/dparameter from dℓ/dZ (B, n, n) and, of a second derivative, what U's place has."""
         U, eigenvalues, parameter = ctx.saved_tensors
-        final = last_derivative(parameter)
+        final = last_derivative(parameter, ctx.method)
         total = None if carried is None else carried.to(ctx.dtype)
         slope = None
         if grad is not None:
@@ -85,7 +85,7 @@ class MatrixFunction(BothModes):
         """dZ (B, n, n) from dP and dparameter; and dP, in the place of dU."""
         ctx.method.require_exact(FORWARD)
         U, eigenvalues, parameter = ctx.saved_tensors
-        final = last_derivative(parameter)
+        final = last_derivative(parameter, ctx.method)
         total = None
         if moved is not None:
             total = MatrixDerivative.apply(moved, U, eigenvalues, final, ctx.method, False)

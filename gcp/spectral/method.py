@@ -51,8 +51,6 @@ class SpectralMethod:
     def require_twice_differentiable(self) -> None:
         """Raise DerivativeError unless `twice_differentiable`, with the reason."""
         self.require_exact(SECOND)
-        if isinstance(self.function, Shifted):
-            raise DerivativeError("second derivatives of shrunk covariances are not implemented; set shrinkage=0")
         if not self.function.twice_differentiable:
             raise DerivativeError(
                 f"second derivatives of {self.function.name} need f'', which autograd does not find through its "

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
-from gcp.autograd import BothModes, no_derivative, refusing, without_autocast
+from gcp.autograd import BothModes, refusing, without_autocast
 from gcp.dtypes import real_of
+from gcp.errors import DerivativeError
 from gcp.features import eye_like
 from gcp.scaling import narrowed
 from gcp.spectral.loewner import weighted_trace
+from gcp.spectral.maps.shifted import Shifted
 from gcp.spectral.method import SpectralMethod
 
-SECOND = "second derivatives with respect to a function's parameter are not implemented"
+
+def refusal(method: SpectralMethod) -> str:
+    """What is said of a second derivative in which the parameter has a part."""
+    if isinstance(method.function, Shifted):
+        return "second derivatives of shrunk covariances are not implemented; leave shrinkage and ledoit_wolf out"
+    return "second derivatives with respect to a function's parameter are not implemented"
 
 
-def last_derivative(parameter: Tensor | None) -> Tensor | None:
+def last_derivative(parameter: Tensor | None, method: SpectralMethod) -> Tensor | None:
     """``parameter`` for a derivative whose own derivative with respect to it is an error."""
-    return refusing(parameter, SECOND)
+    return None if parameter is None else refusing(parameter, refusal(method))
 
 
-class ParameterSlope(BothModes):
+class _Last(BothModes):
+    """A derivative that has none of its own; the method is its last argument."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep what to say."""
+        ctx.refusal = refusal(inputs[-1])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:
+        """Raise DerivativeError."""
+        raise DerivativeError(ctx.refusal)
+
+    tangent = backward
+
+
+class ParameterSlope(_Last):
     """<G, dZ/dparameter> = sum_i A_ii df(lam_i)/dparameter with A = U^H sym(G) U, the null space included.
 
     dZ/dparameter, which is C x C, is never formed.
@@ -48,11 +73,8 @@ class ParameterSlope(BothModes):
             slope = of_samples if parameter.shape == of_samples.shape else of_samples.sum()
         return slope.to(parameter).reshape(parameter.shape)
 
-    backward = no_derivative(SECOND)
-    tangent = no_derivative(SECOND)
 
-
-class ParameterTangent(BothModes):
+class ParameterTangent(_Last):
     """dZ/dparameter times a change of the parameter: U diag(df(lam_i)/dparameter) U^H, the null space included."""
 
     @staticmethod
@@ -67,6 +89,3 @@ class ParameterTangent(BothModes):
             null = weights[..., -1:]
             Z = (U * (weights[..., :-1] - null).unsqueeze(-2)) @ U.mH
             return Z + eye_like(Z) * null.unsqueeze(-1)
-
-    backward = no_derivative(SECOND)
-    tangent = no_derivative(SECOND)
