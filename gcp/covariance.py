@@ -62,7 +62,8 @@ def covariance_root(features: Tensor, method: SpectralMethod, weights: Tensor | 
     """Square root of the covariance of features over their positions, or what other function the method carries.
 
     Args:
-        features: (B, C, H, W), (B, C, L) or (B, C, T, H, W), any floating dtype.
+        features: (B, C, H, W), (B, C, L) or (B, C, T, H, W), any floating dtype; without weights and shrinkage complex
+            numbers, too.
         method: from `spectral_method`; decides the gradient, the precision of the computation, and by its options what
             covariance is meant.
         weights: of the positions, see `gcp.position_weights.shares`; None: all count the same.
@@ -81,7 +82,8 @@ def covariance_root(features: Tensor, method: SpectralMethod, weights: Tensor | 
     >>> covariance_root(features, spectral_method("pade")).diagonal(dim1=-2, dim2=-1)
     tensor([[2., 0.]])
     """
-    flat = flat_features(features, method.options.fewest_positions)
+    plain = weights is None and method.options.plain
+    flat = flat_features(features, method.options.fewest_positions, complex=plain)
     method.options.check_channels(flat.shape[1])
     positions = None
     if weights is not None:

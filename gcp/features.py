@@ -16,12 +16,13 @@ FORMS = "(B, C, H, W), (B, C, L) or (B, C, T, H, W)"
 LAYOUTS = ("channels_first", "tokens")
 
 
-def flat_features(features: Tensor, positions: int = 2) -> Tensor:
+def flat_features(features: Tensor, positions: int = 2, complex: bool = False) -> Tensor:
     """Maps (B, C, H, W), sequences (B, C, L) and clips (B, C, T, H, W) as (B, C, N), N positions in whatever order.
 
     Args:
         features: any floating dtype.
         positions: the fewest positions that will do.
+        complex: whether complex numbers will do.
 
     Raises:
         ShapeError: wrong number of dimensions, or too few positions.
@@ -30,7 +31,7 @@ def flat_features(features: Tensor, positions: int = 2) -> Tensor:
     >>> flat_features(torch.rand(2, 8, 5, 5)).shape
     torch.Size([2, 8, 25])
     """
-    check_floating(features, "features")
+    (check_numbers if complex else check_floating)(features, "features")
     if features.dim() not in (3, 4, 5):
         raise ShapeError(f"features must be {FORMS}, got shape {tuple(features.shape)}")
     flat = features.flatten(2)

@@ -34,7 +34,7 @@ def spectral_function(
     check_symmetric: bool = False,
     **options: Any,
 ) -> Tensor:
-    """f of symmetric matrices, through their eigenvalues.
+    """f of symmetric or Hermitian matrices, through their eigenvalues.
 
     The gradient is exact for ``method="lyapunov"`` (the default), at ties and for singular matrices too where f is
     smooth at 0; where f'(0) is infinite, as for the square root, nothing flows within the null space. Where f or f' is
@@ -44,7 +44,7 @@ def spectral_function(
     functions: loss scaling looks for that, and takes a smaller scale.
 
     Args:
-        matrix: (..., n, n), any floating dtype; its symmetric part is taken.
+        matrix: (..., n, n), any floating dtype, real or complex; its symmetric or Hermitian part is taken.
         f: one of "sqrt", "inverse_sqrt", "power", "log", "exp_neg", a map of `gcp.spectral.maps`, or a pair
             (function, derivative) of callables that map tensors elementwise.
         method: one of `list_methods()`, the kernel of the gradient.
@@ -57,7 +57,7 @@ def spectral_function(
         (..., n, n), symmetric, in the dtype of ``matrix``.
 
     Raises:
-        DtypeError: not a tensor of real floating-point numbers.
+        DtypeError: not a tensor of floating-point numbers.
         ShapeError: not square.
         NonFiniteError: NaN or infinity in ``matrix``.
         DomainError: not symmetric (when checked); a negative eigenvalue beyond rounding for a function that lives on
@@ -121,7 +121,8 @@ def covariance_function(
     """f of the covariance of features over their positions, decomposing the smaller of Gram matrix and covariance.
 
     Args:
-        features: (B, C, H, W), (B, C, L) or (B, C, T, H, W), any floating dtype; two positions or more.
+        features: (B, C, H, W), (B, C, L) or (B, C, T, H, W), any floating dtype; two positions or more. Without
+            weights and shrinkage complex numbers, too: the covariance is (X - mean)(X - mean)^H/N.
         f, method, options: as in `spectral_function`. A covariance is singular more often than not, so an f that is
             infinite at 0 ("inverse_sqrt", "log", a negative power) needs eps. How the covariance is estimated is among
             the options of the method: ``centred=False`` for the second moment, ``shrinkage=0.1``, ``ledoit_wolf=True``.

@@ -15,7 +15,7 @@ def covariance_curvature(
 ) -> Tensor:
     """The derivative along w of dℓ/dx for a fixed G = dℓ/dZ, which is also the gradient of <w, dℓ/dx>: (B, C, N).
 
-    Write X for Xc = U diag(sqrt lam) V^T, w for w centred and divided by sqrt(N), S = Df(P)[G], R = w X^T + X w^T. Then
+    Write X for Xc = U diag(sqrt lam) V^H, w for w centred and divided by sqrt(N), S = Df(P)[G], R = w X^H + X w^H. Then
 
         d/dX <w, 2 S X> = 2 (S w + Q X),   Q = D^2 f(P)[G, R],   Q_ij = sum_k f[i, k, j] (G_ik R_kj + R_ik G_kj),
 
@@ -28,7 +28,7 @@ def covariance_curvature(
 
     Args:
         w: (B, C, N).
-        G: (B, C, C), symmetric.
+        G: (B, C, C), symmetric or Hermitian.
         U, eigenvalues, V: of `factorise`.
         method: of an exact kernel.
     """
@@ -44,36 +44,36 @@ def covariance_curvature(
 
     w = (w - w.mean(-1, keepdim=True)) / positions**0.5
     GU = G @ U
-    A = U.mT @ GU
+    A = U.mH @ GU
     G0 = GU - U @ A
     wV = w @ V
-    inside, B = U.mT @ wV, U.mT @ w
+    inside, B = U.mH @ wV, U.mH @ w
     w0, wV0 = w - U @ B, wV - U @ inside
     R, R0 = inside * root, wV0 * root
-    R = R + R.mT
+    R = R + R.mH
     share = function.relative_shift / channels
-    tau = share * R.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+    tau = share * R.diagonal(dim1=-2, dim2=-1).sum(-1).real[..., None, None]
     R = R + tau * eye_like(R)
 
-    M = function.second_product(values, A, R) + across * (G0.mT @ R0)
-    Q = M + M.mT
+    M = function.second_product(values, A, R) + across * (G0.mH @ R0)
+    Q = M + M.mH
     Q0 = G0 @ (across * R) + R0 @ (across * A)
     S0 = G0 * l0
-    SwX = U @ ((L * A) @ B + S0.mT @ w) + S0 @ B
+    SwX = U @ ((L * A) @ B + S0.mH @ w) + S0 @ B
     # G_00, from its product with all that it is multiplied with
-    outside = G @ (slope * (w0 - wV0 @ V.mT) + (wV0 * l0) @ V.mT)
-    total = SwX + outside - U @ (U.mT @ outside)
+    outside = G @ (slope * (w0 - wV0 @ V.mH) + (wV0 * l0) @ V.mH)
+    total = SwX + outside - U @ (U.mH @ outside)
     if share:
         twice = _finite(function.second_divided_difference(null, null, values)).unsqueeze(-2)  # f[0, 0, j]
         Q0 = Q0 + tau * twice * G0
         thrice = _finite(function.second_derivative(null)).unsqueeze(-1) / 2  # f[0, 0, 0]
-        rest = (G.diagonal(dim1=-2, dim2=-1).sum(-1) - A.diagonal(dim1=-2, dim2=-1).sum(-1))[..., None, None]
-        trace = Q.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
-        trace = trace + 2 * (twice * G0 * R0).sum((-2, -1), keepdim=True) + 2 * thrice * tau * rest
+        rest = (G.diagonal(dim1=-2, dim2=-1).sum(-1) - A.diagonal(dim1=-2, dim2=-1).sum(-1)).real[..., None, None]
+        trace = Q.diagonal(dim1=-2, dim2=-1).sum(-1).real[..., None, None]
+        trace = trace + 2 * (twice * G0.conj() * R0).sum((-2, -1), keepdim=True).real + 2 * thrice * tau * rest
         Q = Q + share * trace * eye_like(Q)
     if loewner.trace is not None:
         total = total + loewner.trace_coefficient(A, G)[..., None, None] * w
-    result: Tensor = 2 * (total + ((U @ Q + Q0) * root) @ V.mT) / positions**0.5
+    result: Tensor = 2 * (total + ((U @ Q + Q0) * root) @ V.mH) / positions**0.5
     return result
 
 

@@ -38,7 +38,7 @@ class FactoredKernel(NamedTuple):
 class CovarianceFunction(BothModes):
     """Z = f(covariance of x), whose derivative is `CovarianceTangent`, and gradient `CovarianceGradient`.
 
-    The factors U, lam and V of the centred features Xc = U diag(sqrt lam) V^T are outputs as well, saved for the
+    The factors U, lam and V of the centred features Xc = U diag(sqrt lam) V^H are outputs as well, saved for the
     derivative. Nobody differentiates them; but one of U (B, C, n) and V (B, N, n) has the shape of x or of its
     transpose, since n is C or N, and in its place cotangents and tangents of x go from one derivative to the next.
     """
@@ -51,10 +51,10 @@ class CovarianceFunction(BothModes):
         channels = U.shape[-2]
         values = method.values(eigenvalues, channels, V.shape[-2])
         if method.function.vanishes_at_zero:
-            Z = (U * values[..., :-1].to(U.dtype).unsqueeze(-2)) @ U.mT
+            Z = (U * values[..., :-1].to(U.dtype).unsqueeze(-2)) @ U.mH
         else:
             base = values[..., -1:]
-            Z = (U * (values[..., :-1] - base).to(U.dtype).unsqueeze(-2)) @ U.mT
+            Z = (U * (values[..., :-1] - base).to(U.dtype).unsqueeze(-2)) @ U.mH
             Z = Z + eye_like(Z) * base.to(U.dtype).unsqueeze(-1)
         return Z.to(x.dtype), U, eigenvalues, V
 
@@ -105,14 +105,14 @@ class CovarianceFunction(BothModes):
 class CovarianceGradient(BothModes):
     """dℓ/dx from dℓ/dZ, by the kernel of the method.
 
-    The covariance P = Xc Xc^T is never differentiated on its own: with Xc = U diag(sqrt lam) V^T and
-    A = U^T sym(G) U, G = dℓ/dZ, M_ij = L_ij sqrt(lam_j) and m0_j = L(lam_j, 0) sqrt(lam_j),
+    The covariance P = Xc Xc^H is never differentiated on its own: with Xc = U diag(sqrt lam) V^H and
+    A = U^H sym(G) U, G = dℓ/dZ, M_ij = L_ij sqrt(lam_j) and m0_j = L(lam_j, 0) sqrt(lam_j),
 
-        dℓ/dXc = 2 [U ((M - 1 m0^T) o A) + sym(G) U diag(m0) + c U diag(sqrt lam)] V^T,
+        dℓ/dXc = 2 [U ((M - 1 m0^T) o A) + sym(G) U diag(m0) + c U diag(sqrt lam)] V^H,
 
-    which needs U only where lam > 0, the null space entering through the projector I - U U^T; and the result is
+    which needs U only where lam > 0, the null space entering through the projector I - U U^H; and the result is
     centred already. sqrt(lam) is folded into L because L alone grows like 1/sqrt(lam). For f(0) != 0,
-    Z = f(0) I + U (f - f(0)) U^T, whose divided differences are those of f.
+    Z = f(0) I + U (f - f(0)) U^H, whose divided differences are those of f.
     """
 
     @staticmethod
@@ -127,13 +127,13 @@ class CovarianceGradient(BothModes):
             folded = ((kernel.among - kernel.null) * kernel.root).to(U.dtype)
             null = (kernel.null * kernel.root).to(U.dtype)
             G, unit = narrowed(grad, U.dtype)
-            GU = ((G + G.mT) @ U).mul_(0.5)  # sym(G) U; C x n is less to halve than C x C
-            A = U.mT @ GU
+            GU = ((G + G.mH) @ U).mul_(0.5)  # sym(G) U; C x n is less to halve than C x C
+            A = U.mH @ GU
             T = U @ (folded * A) + GU * null
             if kernel.loewner.trace is not None:
                 c = kernel.loewner.trace_coefficient(A, G)
                 T = T + U * (c[..., None, None] * kernel.root).to(U.dtype)
-            grad_x: Tensor = (T * (2 / positions**0.5)) @ V.mT * unit
+            grad_x: Tensor = (T * (2 / positions**0.5)) @ V.mH * unit
         return grad_x
 
     @staticmethod
@@ -178,8 +178,8 @@ class CovarianceGradient(BothModes):
 class CovarianceTangent(BothModes):
     """The derivative of Z in a direction w of x: the transpose of `CovarianceGradient`, by the same kernel.
 
-    With w centred and divided by sqrt(N), R = w Xc^T + Xc w^T, of which the null-null block is 0, and the weights t of
-    `Loewner.trace`, dZ = U (L o R_rr + tr(R) diag(t)) U^T + N U^T + U N^T + tr(R) t_0 (I - U U^T), where N is what R
+    With w centred and divided by sqrt(N), R = w Xc^H + Xc w^H, of which the null-null block is 0, and the weights t of
+    `Loewner.trace`, dZ = U (L o R_rr + tr(R) diag(t)) U^H + N U^H + U N^H + tr(R) t_0 (I - U U^H), where N is what R
     has between U and the null space, times L(lam_j, 0).
     """
 
@@ -193,17 +193,17 @@ class CovarianceTangent(BothModes):
             kernel = _kernel(method, eigenvalues, U, V)
             moved = w.to(U.dtype)
             wV = (moved - moved.mean(-1, keepdim=True)) @ (V / V.shape[-2] ** 0.5)
-            inside = U.mT @ wV
+            inside = U.mH @ wV
             folded = (kernel.among * kernel.root).to(U.dtype) * inside
             across = (wV - U @ inside) * (kernel.null * kernel.root).to(U.dtype)
-            half = U @ folded + across  # its product with U^T, and the transpose
-            change = half @ U.mT
-            change = change + change.mT
+            half = U @ folded + across  # its product with U^H, and the transpose
+            change = half @ U.mH
+            change = change + change.mH
             trace_weights = kernel.loewner.trace
             if trace_weights is not None:
-                trace = 2 * (inside.diagonal(dim1=-2, dim2=-1) * kernel.root.squeeze(-2)).sum(-1, keepdim=True)
+                trace = 2 * (inside.diagonal(dim1=-2, dim2=-1).real * kernel.root.squeeze(-2)).sum(-1, keepdim=True)
                 weights, null = trace_weights[..., :-1] * trace, trace_weights[..., -1:] * trace
-                change = change + (U * (weights - null).to(U.dtype).unsqueeze(-2)) @ U.mT
+                change = change + (U * (weights - null).to(U.dtype).unsqueeze(-2)) @ U.mH
                 change = change + eye_like(change) * null.to(U.dtype).unsqueeze(-1)
             result: Tensor = change
         return result
@@ -256,8 +256,9 @@ class CovarianceCurvature(BothModes):
         method = method.at(parameter)
         method.require_twice_differentiable()
         with without_autocast(U):
-            G = symmetric(grad.double())
-            return covariance_curvature(w.double(), G, U.double(), eigenvalues.double(), V.double(), method)
+            double = torch.promote_types(U.dtype, torch.float64)
+            w, grad, U, V = (part.to(double) for part in (w, grad, U, V))
+            return covariance_curvature(w, symmetric(grad), U, eigenvalues.double(), V, method)
 
     backward = no_derivative(THIRD)
     tangent = no_derivative(THIRD)
@@ -265,14 +266,14 @@ class CovarianceCurvature(BothModes):
 
 def _placed(E: Tensor, U: Tensor, V: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """E (B, C, N) in the place of U (B, C, n) or, transposed, of V (B, N, n); the other one's is None."""
-    return (E.to(U.dtype), None) if U.shape[-1] == V.shape[-2] else (None, E.mT.to(V.dtype))
+    return (E.to(U.dtype), None) if U.shape[-1] == V.shape[-2] else (None, E.mH.to(V.dtype))
 
 
 def _taken(dU: Tensor | None, dV: Tensor | None, U: Tensor, V: Tensor) -> Tensor | None:
     """What `_placed` placed."""
     if U.shape[-1] == V.shape[-2]:
         return dU
-    return None if dV is None else dV.mT
+    return None if dV is None else dV.mH
 
 
 def _kernel(method: SpectralMethod, eigenvalues: Tensor, U: Tensor, V: Tensor) -> FactoredKernel:

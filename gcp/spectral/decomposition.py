@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gcp.dtypes import COMPLEX, real_of
 from gcp.errors import DomainError
 from gcp.features import at_least_float32, sample_list
 from gcp.operators import define_operator
@@ -23,7 +24,7 @@ Decompose = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 class Factors(NamedTuple):
-    """Xc = U diag(sqrt lam) V^T, so that Xc Xc^T = U diag(lam) U^T.
+    """Xc = U diag(sqrt lam) V^H, so that Xc Xc^H = U diag(lam) U^H.
 
     n is N on the Gram path, C on the dense path, the smaller of the two from the SVD.
 
@@ -43,8 +44,8 @@ class Route:
     """What is decomposed, and in which dtypes.
 
     Attributes:
-        kind: "gram", eigh of Xc^T Xc; "dense", eigh of Xc Xc^T; "svd", Xc itself, which float32 needs.
-        working: dtype of centring, decomposition and kernel.
+        kind: "gram", eigh of Xc^H Xc; "dense", eigh of Xc Xc^H; "svd", Xc itself, which float32 needs.
+        working: dtype of centring and decomposition; the kernel is in its real type.
         products: dtype of U and V, and so of all products with them.
     """
 
@@ -64,12 +65,12 @@ class Route:
 
 def choose_route(precision: str, path: str, dtype: torch.dtype, channels: int, positions: int) -> Route:
     """The route for features (B, channels, positions) of ``dtype``; precision and path as in `SpectralOptions`."""
+    single, double = (COMPLEX[kind] if dtype.is_complex else kind for kind in (torch.float32, torch.float64))
     if precision == "float32":
-        return Route("svd", torch.float32, torch.float32)
+        return Route("svd", single, single)
     if path == "auto":
         path = "gram" if positions < channels else "dense"
-    products = at_least_float32(dtype) if precision == "mixed" else torch.float64
-    return Route(path, torch.float64, products)
+    return Route(path, double, at_least_float32(dtype) if precision == "mixed" else double)
 
 
 def factorise(features: Tensor, options: SpectralOptions) -> Factors:
@@ -151,7 +152,7 @@ def _allocate(features: Tensor, precision: str, path: str, *_: str) -> tuple[Ten
     n = route.rank(channels, positions)
     return (
         features.new_empty((batch, channels, n), dtype=route.products),
-        features.new_empty((batch, n), dtype=route.working),
+        features.new_empty((batch, n), dtype=real_of(route.working)),
         features.new_empty((batch, positions, n), dtype=route.products),
     )
 
@@ -184,15 +185,15 @@ def _factorise(features: Tensor, route: Route, eigh: Decompose, svd: Decompose) 
         roots, U, Vh = svd(centred.div_(positions**0.5))
         present = roots > torch.maximum(rounding_floor(roots, channels, positions), unresolved)
         mask = present.unsqueeze(-2)
-        return (U * mask).contiguous(), torch.where(present, roots**2, 0), (Vh.mT * mask).contiguous()
+        return (U * mask).contiguous(), torch.where(present, roots**2, 0), (Vh.mH * mask).contiguous()
     gram = route.kind == "gram"
-    matrix = (centred.mT @ centred if gram else centred @ centred.mT).div_(positions)
+    matrix = (centred.mH @ centred if gram else centred @ centred.mH).div_(positions)
     ascending, vectors = eigh(matrix)
     eigenvalues = ascending.flip(-1)
     present = eigenvalues > torch.maximum(rounding_floor(eigenvalues, channels, positions), unresolved**2)
     eigenvalues = torch.where(present, eigenvalues, 0)
     scale = (torch.where(present, eigenvalues, torch.inf) * positions).rsqrt()
     vectors = vectors.flip(-1)
-    other = ((centred if gram else centred.mT) @ (vectors * scale.unsqueeze(-2))).to(route.products)
+    other = ((centred if gram else centred.mH) @ (vectors * scale.unsqueeze(-2))).to(route.products)
     vectors = (vectors * present.unsqueeze(-2)).to(route.products).contiguous()
     return (other, eigenvalues, vectors) if gram else (vectors, eigenvalues, other)

@@ -129,6 +129,10 @@ class Loewner(NamedTuple):
 
 
 def weighted_trace(weights: Tensor, diagonal: Tensor, G: Tensor) -> Tensor:
-    """sum_i w_i A_ii, (...), of weights (..., n + 1), the null space last, A_ii (..., n), and G (..., C, C)."""
+    """sum_i w_i A_ii, (...), of weights (..., n + 1), the null space last, A_ii (..., n), and G (..., C, C).
+
+    Of complex G that of its Hermitian part, which is real.
+    """
+    diagonal = diagonal.real
     rest = G.diagonal(dim1=-2, dim2=-1).sum(-1).real - diagonal.sum(-1)
     return (weights[..., :-1] * diagonal).sum(-1) + weights[..., -1] * rest

@@ -67,7 +67,7 @@ class ParameterSlope(_Last):
         with without_autocast(U):
             weights = method.at(parameter).parameter_weights(eigenvalues, U.shape[-2], positions)
             G, unit = narrowed(grad, U.dtype)
-            A = (U.conj() * (G @ U)).sum(-2).real  # the diagonal of U^H G U; of complex G, that of its Hermitian part
+            A = (U.conj() * (G @ U)).sum(-2)  # the diagonal of U^H G U
             slopes = weighted_trace(weights, A, G)  # f' may be beyond float32
             of_samples = (slopes[:, None, None] * unit).squeeze(-1)  # (B, 1)
             slope = of_samples if parameter.shape == of_samples.shape else of_samples.sum()

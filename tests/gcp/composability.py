@@ -140,21 +140,21 @@ ROWS: dict[str, Row] = {
         lambda P: gcp.spectral_function(P, method="taylor", degree=2), apart,
         no_derivative("taylor"),
     ),
-    "covariance_function(x)": Row(gcp.covariance_function, features, REAL_FEATURES),
+    "covariance_function(x)": Row(gcp.covariance_function, features),
     'covariance_function(x, "inverse_sqrt", eps=0.1)': Row(
-        lambda x: gcp.covariance_function(x, "inverse_sqrt", eps=0.1), features, REAL_FEATURES
+        lambda x: gcp.covariance_function(x, "inverse_sqrt", eps=0.1), features
     ),
     'covariance_function(x, "power", alpha=0.3)': Row(
-        lambda x: gcp.covariance_function(x, "power", alpha=0.3), features, REAL_FEATURES
+        lambda x: gcp.covariance_function(x, "power", alpha=0.3), features
     ),
     'covariance_function(x, "log", eps=0.1)': Row(
-        lambda x: gcp.covariance_function(x, "log", eps=0.1), features, REAL_FEATURES
+        lambda x: gcp.covariance_function(x, "log", eps=0.1), features
     ),
     'covariance_function(x, "exp_neg")': Row(
-        lambda x: gcp.covariance_function(x, "exp_neg"), features, REAL_FEATURES
+        lambda x: gcp.covariance_function(x, "exp_neg"), features
     ),
     "covariance_function(x, (torch.sin, torch.cos))": Row(
-        lambda x: gcp.covariance_function(x, SINE), features, REAL_FEATURES
+        lambda x: gcp.covariance_function(x, SINE), features
     ),
     'covariance_function(x, "log", shrinkage=0.1)': Row(
         lambda x: gcp.covariance_function(x, "log", eps=0.1, shrinkage=0.1), features,
@@ -164,7 +164,7 @@ ROWS: dict[str, Row] = {
     ),
     'covariance_function(x, method="taylor")': Row(
         lambda x: gcp.covariance_function(x, method="taylor", degree=2), features,
-        no_derivative("taylor") | REAL_FEATURES,
+        no_derivative("taylor"),
     ),
     "matrix_root(P)": Row(
         gcp.matrix_root, tied,
