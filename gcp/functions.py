@@ -40,13 +40,16 @@ def spectral_function(
     smooth at 0; where f'(0) is infinite, as for the square root, nothing flows within the null space. Where f or f' is
     infinite at 0, or f lives on lam >= 0, eigenvalues of either sign up to n eps times the largest are null, eps being
     the roundoff of the matrix's own dtype: what storing and computing it in that dtype cannot tell from 0.
+    Second derivatives and forward mode are exact for the same method, and refused for the others; where f'' is infinite,
+    as that of the square root at 0, there are none.
     A result that its dtype cannot hold is an error. A gradient too large for it is not finite, as with torch's own
     functions: loss scaling looks for that, and takes a smaller scale.
 
     Args:
         matrix: (..., n, n), any floating dtype, real or complex; its symmetric or Hermitian part is taken.
-        f: one of "sqrt", "inverse_sqrt", "power", "log", "exp_neg", a map of `gcp.spectral.maps`, or a pair
-            (function, derivative) of callables that map tensors elementwise.
+        f: one of "sqrt", "inverse_sqrt", "power", "log", "exp_neg", a map of `gcp.spectral.maps`, or callables that map
+            tensors elementwise: (function, derivative), and as a third the second derivative, if autograd of the
+            derivative does not find it.
         method: one of `list_methods()`, the kernel of the gradient.
         check_symmetric: raise for a matrix that differs from its transpose by more than rounding.
         options: of f, given by name (``alpha`` of "power", ``eps`` and ``relative`` of all that live on lam >= 0), and
