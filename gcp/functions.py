@@ -40,8 +40,8 @@ def spectral_function(
     smooth at 0; where f'(0) is infinite, as for the square root, nothing flows within the null space. Where f or f' is
     infinite at 0, or f lives on lam >= 0, eigenvalues of either sign up to n eps times the largest are null, eps being
     the roundoff of the matrix's own dtype: what storing and computing it in that dtype cannot tell from 0.
-    Second derivatives and forward mode are exact for the same method, and refused for the others; where f'' is infinite,
-    as that of the square root at 0, there are none.
+    Second derivatives and forward mode are exact for the same method, and refused for the others; where f'' is
+    infinite, as that of the square root at 0, there are none.
     A result that its dtype cannot hold is an error. A gradient too large for it is not finite, as with torch's own
     functions: loss scaling looks for that, and takes a smaller scale.
 

@@ -16,7 +16,6 @@ from tests.slow import slow_unless
 
 FAST = [
     ("spectral_function(P)", "second derivative"),
-    ("spectral_function(P)", "compile, any size"),
     ('covariance_function(x, "log", eps=0.1)', "hessian"),
     ('spectral_function(P, method="taylor")', "jacfwd"),
     ("linalg.polar(A)", "complex"),
