@@ -13,6 +13,8 @@ from gcp.registry import nearest
 from gcp.rounding import mean_rounding
 
 FORMS = "(B, C, H, W), (B, C, L) or (B, C, T, H, W)"
+# What torch computes with: not float8 and complex32.
+NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
 LAYOUTS = ("channels_first", "tokens")
 
 
@@ -101,7 +103,7 @@ def check_floating(tensor: Tensor, what: str) -> None:
     gcp.errors.DtypeError: features must be floating point, got int64
     """
     _check_tensor(tensor, what)
-    if not tensor.is_floating_point():
+    if not (tensor.is_floating_point() and tensor.dtype in NUMBERS):
         raise DtypeError(f"{what} must be floating point, got {str(tensor.dtype).removeprefix('torch.')}")
 
 
@@ -113,7 +115,7 @@ def check_numbers(tensor: Tensor, what: str) -> None:
     gcp.errors.DtypeError: A must be floating point or complex, got bool
     """
     _check_tensor(tensor, what)
-    if not (tensor.is_floating_point() or tensor.is_complex()):
+    if tensor.dtype not in NUMBERS:
         raise DtypeError(f"{what} must be floating point or complex, got {str(tensor.dtype).removeprefix('torch.')}")
 
 
@@ -121,6 +123,9 @@ def _check_tensor(tensor: object, what: str) -> None:
     if not isinstance(tensor, Tensor):
         kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}".removeprefix("builtins.")
         raise DtypeError(f"{what} must be a torch.Tensor, got {kind}; torch.as_tensor makes one")
+    if tensor.layout is not torch.strided:
+        layout = str(tensor.layout).removeprefix("torch.")
+        raise DtypeError(f"{what} must be dense, got layout {layout}; to_dense() makes it so")
 
 
 def sample_list(mask: Tensor) -> tuple[int, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gcp.linalg import polar
+
 
 @torch.no_grad()
 def nearest_orthogonal(gradient: Tensor) -> Tensor:
@@ -27,9 +29,4 @@ def nearest_orthogonal(gradient: Tensor) -> Tensor:
     """
     if not gradient.isfinite().all() or not gradient.numel():
         return gradient
-    matrix = gradient.flatten(1).double()
-    largest = matrix.abs().amax().clamp(min=torch.finfo(matrix.dtype).tiny)
-    U, s, Vh = torch.linalg.svd(matrix / largest, full_matrices=False)
-    floor = max(matrix.shape) * torch.finfo(gradient.dtype).eps * s[:1]
-    factor: Tensor = (U * (s > floor)) @ Vh
-    return factor.to(gradient.dtype).view_as(gradient)
+    return polar(gradient.flatten(1), precision="float64").view_as(gradient)

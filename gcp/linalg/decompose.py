@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from gcp.dtypes import COMPLEX
-from gcp.dtypes import REAL as REAL
-from gcp.errors import ShapeError
+from gcp.errors import OptionError, OptionTypeError, ShapeError
 from gcp.features import at_least_float32, check_numbers
 from gcp.operators import define_operator
+from gcp.registry import nearest
 from gcp.spectral import lapack
 from gcp.spectral.nonfinite import finite_samples
+from gcp.spectral.spectral_options import PRECISIONS
 
 Triplets = tuple[Tensor, Tensor, Tensor]
 
@@ -34,12 +35,26 @@ def check_matrices(A: Tensor, square: bool = False) -> None:
         raise ShapeError(f"A must be {'(..., n, n)' if square else '(..., m, n)'}, got shape {tuple(A.shape)}")
 
 
+def check_flag(value: object, what: str) -> None:
+    """Raise OptionTypeError unless ``value`` is True or False: a word, meant for another argument, would count as true.
+
+    >>> check_flag("pade", "full_matrices")
+    Traceback (most recent call last):
+    gcp.errors.OptionTypeError: full_matrices must be True or False, got 'pade'
+    """
+    if not isinstance(value, bool):
+        raise OptionTypeError(f"{what} must be True or False, got {value!r}")
+
+
 def working_dtype(dtype: torch.dtype, precision: str) -> torch.dtype:
     """What matrices of ``dtype`` are decomposed in; precision as in `SpectralOptions`.
 
     >>> working_dtype(torch.complex64, "mixed")
     torch.complex128
     """
+    if precision not in PRECISIONS:
+        wanted = nearest(str(precision), PRECISIONS)
+        raise OptionError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}{wanted}")
     real = torch.float32 if precision == "float32" else torch.float64
     return COMPLEX[real] if dtype.is_complex else real
 

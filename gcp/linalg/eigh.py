@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from gcp.autograd import BothModes, keep, without_autocast
+from gcp.dtypes import REAL
 from gcp.errors import OptionError
 from gcp.features import symmetric
-from gcp.linalg.decompose import REAL, check_matrices, eigenpairs
+from gcp.linalg.decompose import check_matrices, eigenpairs
 from gcp.linalg.gauge import check_gauge
 from gcp.linalg.vector_method import Final, Origin, Quotients, VectorMethod, derivative, vector_method
 from gcp.scaling import exact_unit
@@ -153,9 +154,9 @@ def gradient(
         if M is None:
             assert glam is not None
             return (U * glam.unsqueeze(-2)) @ U.mH
-        core = symmetric(found.among.mT.to(real) * M)
+        core = symmetric(found.among.mT.to(real) * M)  # 0 on the diagonal
         if glam is not None:
-            core = core + torch.diag_embed(glam)
+            core = core.diagonal_scatter(glam.to(core.dtype), dim1=-2, dim2=-1)
         return U @ core @ U.mH
 
 

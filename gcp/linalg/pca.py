@@ -83,8 +83,7 @@ class PrincipalComponents(BothModes):
         """Keep the factors."""
         x, ctx.method = inputs
         ctx.dtype = x.dtype
-        # The matrix of their products was made in the dtype that was decomposed.
-        ctx.origin = Origin(x.shape[-2], max(x.shape[-2:]), roundoff=0.0)
+        ctx.origin = Origin(x.shape[-2], max(x.shape[-2:]), torch.finfo(x.dtype).eps, squares=True)
         ctx.mark_non_differentiable(output[2])
         keep(ctx, *output)
         ctx.set_materialize_grads(False)

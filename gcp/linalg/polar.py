@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from gcp.autograd import BothModes, keep, without_autocast
+from gcp.dtypes import REAL
 from gcp.errors import DtypeError, ShapeError
-from gcp.linalg.decompose import REAL, check_matrices, singular_triplets
+from gcp.linalg.decompose import check_flag, check_matrices, singular_triplets
 from gcp.linalg.factored import Kernel, between_bases
 from gcp.linalg.vector_method import reciprocal
 from gcp.rounding import null_floor
@@ -74,6 +75,7 @@ def procrustes(A: Tensor, rotation: bool = True, *, precision: str = "mixed") ->
             [ 0., -1.,  0.],
             [ 0.,  0., -1.]])
     """
+    check_flag(rotation, "rotation")
     check_matrices(A, square=rotation)
     rows, columns = A.shape[-2:]
     if rows < columns:

@@ -8,7 +8,7 @@ from torch import Tensor
 from gcp.autograd import without_autocast
 from gcp.errors import OptionError
 from gcp.features import eye_like, symmetric
-from gcp.linalg.decompose import check_matrices, eigenpairs
+from gcp.linalg.decompose import check_flag, check_matrices, eigenpairs
 from gcp.linalg.polar import Factors, polar_factor
 from gcp.rounding import rounding_floor
 from gcp.scaling import exact_unit
@@ -41,6 +41,7 @@ def eigenprojector(A: Tensor, k: int, largest: bool = True, *, precision: str = 
             [0., 0., 1.]])
     """
     check_matrices(A, square=True)
+    check_flag(largest, "largest")
     n = A.shape[-1]
     if not isinstance(k, int) or isinstance(k, bool) or not 0 <= k <= n:
         raise OptionError(f"k must be 0 to {n}, the size of the matrices, got {k!r}")

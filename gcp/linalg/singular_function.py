@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gcp.autograd import BothModes, ReverseMode, keep, no_derivative, without_autocast
-from gcp.linalg.decompose import REAL, check_matrices, singular_triplets
+from gcp.dtypes import REAL
+from gcp.linalg.decompose import check_matrices, singular_triplets
 from gcp.linalg.factored import Kernel, between_bases
 from gcp.linalg.odd import as_odd
 from gcp.rounding import null_floor

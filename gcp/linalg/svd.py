@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from gcp.autograd import BothModes, keep, no_derivative, without_autocast
+from gcp.dtypes import REAL
 from gcp.features import symmetric
-from gcp.linalg.decompose import REAL, check_matrices, singular_triplets
+from gcp.linalg.decompose import check_flag, check_matrices, singular_triplets
 from gcp.linalg.gauge import check_gauge
 from gcp.linalg.vector_method import Final, Origin, Quotients, VectorMethod, derivative, reciprocal, vector_method
 from gcp.scaling import exact_unit
@@ -57,6 +58,7 @@ def svd(A: Tensor, full_matrices: bool = False, method: str = "taylor", **option
             [-0.5000,  0.0000]])
     """
     check_matrices(A)
+    check_flag(full_matrices, "full_matrices")
     rows, columns = A.shape[-2:]
     prepared = vector_method(method, options, signed=False)
     prepared.options.check_channels(min(rows, columns))

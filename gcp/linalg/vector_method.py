@@ -32,11 +32,13 @@ class Origin:
         channels: how many there are that `topn` keeps a fraction of.
         size: the larger side of the matrices.
         roundoff: of the dtype that the matrices came in.
+        squares: whether values are squares of singular values of what came in.
     """
 
     channels: int
     size: int
     roundoff: float
+    squares: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,18 +64,12 @@ class VectorMethod:
 
     def quotients(self, values: Tensor, origin: Origin) -> Quotients:
         """D and what goes with it, of eigenvalues or singular values (..., n)."""
-        descending, restored = _by_magnitude(values) if self.signed else (values, None)
-        floor = gap_floor(values, origin.size, origin.roundoff)
-        pairs = levels(descending, origin.channels, self.signed, floor)
+        floor = gap_floor(values, origin.size, 0.0 if origin.squares else origin.roundoff)
+        stored = gap_floor(values.sqrt(), origin.size, origin.roundoff) if origin.squares else None
+        pairs = levels(values, origin.channels, self.signed, floor, stored)
         D = vector_quotient(pairs, self.options, self.info.weight, self.info.quotient)
         kept = None if self.info.keep is None else resolve(self.info.keep)(pairs, self.options)[..., :-1]
-        among, null, tied = D[..., :-1, :-1], D[..., :-1, -1], pairs.tied[..., :-1, :-1]
-        if restored is None:
-            return Quotients(among, null, tied, kept, floor)
-        down, across = restored.unsqueeze(-1).expand_as(among), restored.unsqueeze(-2).expand_as(among)
-        among, tied = (part.gather(-2, down).gather(-1, across) for part in (among, tied))
-        kept = None if kept is None else kept.gather(-1, restored)
-        return Quotients(among, null.gather(-1, restored), tied, kept, floor)
+        return Quotients(D[..., :-1, :-1], D[..., :-1, -1], pairs.tied[..., :-1, :-1], kept, floor)
 
     @property
     def refusal(self) -> str:
@@ -140,13 +136,6 @@ def vector_method(
     built = make_options(info.options, own, f"method '{name}'")
     assert isinstance(built, SpectralOptions)
     return VectorMethod(info, built, gauge, signed)
-
-
-def _by_magnitude(ascending: Tensor) -> tuple[Tensor, Tensor]:
-    """Values (..., n) descending in magnitude, of a and -a the positive one first; and where each of them went."""
-    order = ascending.flip(-1).abs().argsort(dim=-1, descending=True, stable=True)
-    order = ascending.shape[-1] - 1 - order
-    return ascending.gather(-1, order), order.argsort(dim=-1)
 
 
 class ReciprocalGap(BothModes):

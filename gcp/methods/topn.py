@@ -60,11 +60,10 @@ def kept(pairs: Pairs, options: TopNOptions) -> Tensor:
     >>> kept(spectrum(torch.tensor([[4.0, 1.0]]), 2, 3, SquareRoot(), squared=True), TopNOptions(n=1))
     tensor([[ True, False, False]])
     """
-    import torch
-
     last = min(options.kept(pairs.channels), pairs.eigenvalues.shape[-1]) - 1
-    position = torch.arange(pairs.eigenvalues.shape[-1], device=pairs.eigenvalues.device)
-    return ((position <= last) | pairs.tied[..., last]) & (pairs.eigenvalues != pairs.null)
+    rank = pairs.rank
+    tied = (pairs.tied & (rank == last).unsqueeze(-2)).any(-1)
+    return ((rank <= last) | tied) & (pairs.eigenvalues != pairs.null)
 
 
 def quotient(pairs: Pairs, options: TopNOptions) -> Tensor:

@@ -14,8 +14,7 @@ class Pairs:
     """Eigenvalues and what there is to say of two of them.
 
     Attributes:
-        eigenvalues: (..., n), descending in magnitude, of a and -a the positive one first; the last one stands for the
-            null space.
+        eigenvalues: (..., n), the last one stands for the null space.
         tied: (..., n, n) bool, pairs of eigenvalues that cannot be told apart; the diagonal is tied.
         channels: C, the size of the matrices.
     """
@@ -28,6 +27,11 @@ class Pairs:
     def nonnegative(self) -> bool:
         """Whether no eigenvalue is negative."""
         raise NotImplementedError
+
+    @property
+    def rank(self) -> Tensor:
+        """Their places in descending order of magnitude, of a and -a the positive one first, (..., n) or (n,)."""
+        return torch.arange(self.eigenvalues.shape[-1], device=self.eigenvalues.device)
 
     @property
     def rows(self) -> Tensor:
@@ -47,11 +51,11 @@ class Pairs:
     @property
     def largest(self) -> Tensor:
         """The largest magnitude, (..., 1, 1)."""
-        return self.eigenvalues[..., :1].abs().unsqueeze(-1)
+        return self.eigenvalues.abs().amax(-1, keepdim=True).unsqueeze(-1)
 
     @property
     def larger(self) -> Tensor:
-        """The one of lam_i, lam_j that is larger in magnitude, (..., n, n); of a and -a, the one that stands first."""
+        """The one of lam_i, lam_j that is larger in magnitude, (..., n, n); of a and -a, the positive one."""
         if self.nonnegative:
             return torch.maximum(self.rows, self.columns)
         return torch.where(self.row_first, self.rows, self.columns)
@@ -65,9 +69,9 @@ class Pairs:
 
     @property
     def row_first(self) -> Tensor:
-        """Where lam_i is the larger one, or the same, (n, n)."""
-        n = self.eigenvalues.shape[-1]
-        return torch.ones(n, n, dtype=torch.bool, device=self.eigenvalues.device).triu()
+        """Where lam_i is the larger one, or the same, (..., n, n) or (n, n)."""
+        rank = self.rank
+        return rank.unsqueeze(-1) <= rank.unsqueeze(-2)
 
     @property
     def gap(self) -> Tensor:
@@ -90,8 +94,9 @@ class Pairs:
 
     def _log_power(self, exponent: int) -> Tensor:
         """exponent * log|x|."""
-        gap = self.gap if self.nonnegative else self.rows.abs() - self.columns.abs()
-        return gap.abs_().div_(self.larger.abs()).neg_().log1p_().mul_(exponent)
+        size = self.eigenvalues if self.nonnegative else self.eigenvalues.abs()
+        rows, columns = size.unsqueeze(-1), size.unsqueeze(-2)
+        return (rows - columns).abs_().div_(torch.maximum(rows, columns)).neg_().log1p_().mul_(exponent)
 
     @property
     def _opposite(self) -> Tensor:
@@ -101,7 +106,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Levels(Pairs):
-    """`Pairs` without a function of them: what eigenvectors and singular vectors are differentiated by.
+    """`Pairs` without a function of them, in any order: what eigenvectors and singular vectors are differentiated by.
 
     Attributes:
         signed: whether eigenvalues may be negative.
@@ -117,20 +122,34 @@ class Levels(Pairs):
         """Whether no eigenvalue is negative."""
         return not self.signed
 
+    @property
+    def rank(self) -> Tensor:
+        """See `Pairs`."""
+        if not self.signed:
+            return super().rank
+        others = self.eigenvalues[..., :-1].flip(-1)  # of a and -a the positive one first
+        order = others.shape[-1] - 1 - others.abs().argsort(dim=-1, descending=True, stable=True)
+        return torch.nn.functional.pad(order.argsort(dim=-1), (0, 1), value=others.shape[-1])
 
-def levels(eigenvalues: Tensor, channels: int, signed: bool, floor: Tensor) -> Levels:
-    """What a method's quotient needs to know; ``eigenvalues`` (..., n) descending in magnitude, 0 is appended.
+
+def levels(eigenvalues: Tensor, channels: int, signed: bool, floor: Tensor, root_floor: Tensor | None = None) -> Levels:
+    """What a method's quotient needs to know of ``eigenvalues`` (..., n); 0 is appended.
 
     Args:
+        eigenvalues: descending, or, if ``signed``, ascending.
         channels: the size of the matrices.
         signed: whether eigenvalues may be negative.
         floor: (..., 1), gaps up to which are ties.
+        root_floor: the same for gaps of their square roots.
 
     >>> levels(torch.tensor([4.0, 1.0]), 2, False, torch.tensor([1e-6])).gap[0]
     tensor([0., 3., 4.])
     """
     padded = torch.nn.functional.pad(eigenvalues, (0, 1))
-    return Levels(padded, within(padded, floor), channels, signed)
+    tied = within(padded, floor)
+    if root_floor is not None:
+        tied = tied | within(padded.sqrt(), root_floor)
+    return Levels(padded, tied, channels, signed)
 
 
 def ties(descending: Tensor, channels: int, positions: int) -> Tensor:

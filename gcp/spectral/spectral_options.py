@@ -62,6 +62,9 @@ class EstimateOptions(CovarianceOptions):
         return 2 if self.centred else 1
 
 
+PRECISIONS = ("mixed", "float64", "float32")
+
+
 @dataclass(frozen=True)
 class DecompositionOptions(CovarianceOptions):
     """Options of all that decomposes covariances.
@@ -76,7 +79,7 @@ class DecompositionOptions(CovarianceOptions):
         "mixed",
         "mixed: decompose in float64, multiply in the input's type, float32 at least; float64; float32: SVD of the "
         "centred features",
-        choices=("mixed", "float64", "float32"),
+        choices=PRECISIONS,
     )
     path: str = option(
         "auto",

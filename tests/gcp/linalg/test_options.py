@@ -6,7 +6,15 @@ import pytest
 import torch
 
 import gcp
-from gcp.errors import DerivativeError, DtypeError, NonFiniteError, OptionError, ShapeError, UnknownNameError
+from gcp.errors import (
+    DerivativeError,
+    DtypeError,
+    NonFiniteError,
+    OptionError,
+    OptionTypeError,
+    ShapeError,
+    UnknownNameError,
+)
 from gcp.methods import METHODS, register_method
 from gcp.methods.table import VECTORS
 from tests.gcp.linalg.matrices import noise
@@ -76,6 +84,7 @@ def test_refusals():
         grad.sum().backward()
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support")
 @pytest.mark.parametrize("name", MATRIX_FUNCTIONS)
 def test_wrong_input(name):
     function = MATRIX_FUNCTIONS[name]
@@ -85,12 +94,33 @@ def test_wrong_input(name):
         (torch.ones(3, 3, dtype=torch.int64), DtypeError),
         ([[1.0, 0.0], [0.0, 1.0]], DtypeError),
         (torch.stack([A, A * torch.inf]), NonFiniteError),
+        (torch.eye(3).to(torch.float8_e4m3fn), DtypeError),
+        (torch.eye(3).to_sparse(), DtypeError),
+        (torch.eye(3, dtype=torch.complex64).to(torch.complex32), DtypeError),
     ):
         with pytest.raises(error):
             function(wrong, **options)
     if name not in ("svd", "svdvals", "polar", "singular_function"):
         with pytest.raises(ShapeError):
             function(torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("name", [name for name in MATRIX_FUNCTIONS if not name.endswith(("valsh", "vals"))])
+def test_a_precision_that_is_none(name):
+    options = {"alpha": 0.5} if name == "singular_function" else {}
+    with pytest.raises(OptionError, match=r"precision must be one of mixed, float64, float32, got 'floot64' \(did"):
+        getattr(gcp.linalg, name)(A, *((1,) if name == "eigenprojector" else ()), precision="floot64", **options)
+
+
+def test_words_in_the_place_of_flags():
+    """Such as a method, that torch.linalg's order of arguments has put there."""
+    for call, name in (
+        (lambda: gcp.linalg.svd(A, "pade"), "full_matrices"),
+        (lambda: gcp.linalg.procrustes(A, "any"), "rotation"),
+        (lambda: gcp.linalg.eigenprojector(A, 1, "smallest"), "largest"),
+    ):
+        with pytest.raises(OptionTypeError, match=f"{name} must be True or False"):
+            call()
 
 
 @pytest.mark.parametrize("name", MATRIX_FUNCTIONS)
