@@ -1,4 +1,4 @@
-"""The pages on networks: their examples run, from the top of a page to its end."""
+"""The pages on networks and on decompositions: their examples run, from the top of a page to its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ROOT
 
 
-@pytest.mark.parametrize("page", ["into_your_network", "hub"])
+@pytest.mark.parametrize("page", ["into_your_network", "hub", "linalg"])
 def test_the_examples_run(page, monkeypatch, tmp_path, capsys):
     text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
     examples = re.findall(r"```python\n(.*?)```", text, re.S)
