@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import struct
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,8 @@ from gcp.hub.files import CARD, CONFIG, WEIGHTS, is_network_folder
 from gcp.methods import METHODS, list_methods
 from gcp.model import PoolingNetwork
 from gcp.options import option_names
+from tests.conftest import ROOT
+from tests.gcp.hub_server import hub_server
 from tests.slow import slow_unless
 
 BACKBONES: dict[str, tuple[dict[str, Any], int]] = {
@@ -288,6 +292,43 @@ def test_what_is_out_of_reach_is_a_sentence_at_once(
     assert not [record for record in caplog.records if "etry" in record.getMessage()]
     with pytest.raises(OptionError, match=r"a repository is called owner/name, got '\.\./x'"):
         network().push_to_hub("../x")
+
+
+SENT_AND_FETCHED = """
+import sys
+import gcp, torch
+torch.manual_seed(0)
+model = gcp.create_model("tiny", "taylor", 3, backbone_options={"width": 8}, degree=7).eval()
+x = torch.randn(2, 3, 24, 24)
+print(model.push_to_hub("someone/net", facts={"data": {"name": "mine"}}, token="hf_none"))
+again = gcp.from_pretrained("someone/net")
+assert torch.equal(again(x), model(x)) and again.facts == {"data": {"name": "mine"}}
+try:
+    gcp.from_pretrained("someone/other")
+except gcp.GCPError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_sent_to_a_hub_and_fetched_from_it_and_from_the_cache(tmp_path: Path) -> None:
+    """By huggingface_hub itself, from a server on this machine, and again once that is gone."""
+    pytest.importorskip("huggingface_hub")
+    with hub_server() as (address, hub):
+        environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
+        environment["no_proxy"] = "127.0.0.1"
+        command = [sys.executable, "-W", "ignore", "-c", SENT_AND_FETCHED]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert set(hub.files) >= {CONFIG, WEIGHTS, CARD}
+        sent, refused = done.stdout.splitlines()
+        assert "/commit/" in sent
+        assert refused.startswith("someone/other cannot be had from the Hub: 404")
+    command[-1] = SENT_AND_FETCHED.replace("print(model.push", "# print(model.push")
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (refused,) = done.stdout.splitlines()
+    assert refused.startswith("someone/other is neither a folder nor in the local cache, and the Hub is out of reach (")
 
 
 def test_without_the_extra_its_name_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
