@@ -65,5 +65,8 @@ def check_no_sweep(config: DictConfig, hydra_config: HydraConf) -> None:
         given.insert(0, f"launcher={launcher if name == 'basic' else name}")
     if OmegaConf.select(config, "sweep.resume") is True:
         given.insert(0, "sweep.resume=true")
+    trials = OmegaConf.select(config, "search.trials")
+    if trials is not None:
+        given.insert(0, f"search.trials={trials}")
     if given:
         raise OptionError(f"{given[0]} is for sweeps: add -m or sweep=..., or leave it out")

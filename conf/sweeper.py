@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
+from markupsafe import Markup
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -19,6 +23,7 @@ from conf.check_options import check
 from conf.messages import sentence
 from conf.overrides import values_of
 from gcp.errors import GCPError, OptionError
+from gcp.options import make_options
 from lightning_modules.run.interruption import Interrupted
 from lightning_modules.run.job import InterruptedRunError
 from lightning_modules.run.lock import locked
@@ -26,8 +31,10 @@ from lightning_modules.run.parent import SWEEP
 from lightning_modules.run.stored_choices import stored_choices
 from lightning_modules.run.summary import SWEEP as SWEEP_CONFIG
 from lightning_modules.run.sweep import Job, check_all_ok, in_all, jobs_of, launch, left_to_do, sweep_name
+from lightning_modules.search.journal import need_optuna
 from lightning_modules.settings.loggers import WandbOptions, chosen_loggers
 from lightning_modules.settings.modes import formats_of
+from lightning_modules.settings.search import SearchOptions
 
 SHOWN = 5  # wrong jobs whose reasons are told
 
@@ -59,41 +66,97 @@ class ResumableSweeper(Sweeper):
             SweepFailedError: a job has failed.
         """
         self._check_no_run()
+        if self._config.search.trials is not None:
+            return self._search(arguments)
         jobs = self._jobs(arguments)
         configs = self._compose(jobs)
-        directory = Path(self._config.hydra.sweep.dir).absolute()
-        directory.mkdir(parents=True, exist_ok=True)
-        os.environ[SWEEP] = str(os.getpid())  # for jobs in other processes of this machine, which end with this one
+        directory = self._directory()
 
         def named(job: Job, number: int) -> str:
-            config = configs[jobs.index(job)]
-            with open_dict(config):
-                config.hydra.job.num = number
-            return str(config.hydra.sweep.subdir) + ("" if self._subdir_given() else job.suffix)
+            return self._name(configs[jobs.index(job)], number) + ("" if self._subdir_given() else job.suffix)
 
         with locked(directory):
             pending = left_to_do(jobs, directory, bool(self._config.sweep.resume), named)
             OmegaConf.save(self._config, directory / SWEEP_CONFIG)
-            try:
-                launch(pending, directory, lambda each: self._launcher.launch(each, initial_job_idx=0))
-            except (Interrupted, SystemExit) as stop:  # between the jobs, or in one
-                self._report(directory)
-                code = 128 + stop.signum if isinstance(stop, Interrupted) else int(stop.code or 0)
-                sentence = "the sweep was interrupted; go on with the same command, "
-                raise InterruptedRunError(
-                    f"{sentence}hydra.sweep.dir={directory} and sweep.resume=true", code
-                ) from None
-            self._report(directory)
+            with self._resumable(directory, lambda: self._report(directory)):
+                launch(pending, directory, self._start)
             check_all_ok(jobs, directory)
         return []
 
+    def _search(self, arguments: list[str]) -> list[Any]:
+        """Run the trials of a search, then report. Raises as `sweep`; OptionError for a space that is none."""
+        need_optuna()
+        from conf.search_space import corners, space_of
+        from conf.searching import run_trials, search_in
+        from lightning_modules.search.page import CSV, best_of, parts, write_trials
+        from lightning_modules.search.trials import as_run
+
+        fixed, space = space_of(self._overrides(arguments))
+        configs = self._compose([Job([*fixed, *corner]) for corner in corners(space)])
+        config = configs[0]
+        values: Any = OmegaConf.to_container(config.search)
+        metric = str(config.search.metric or config.callbacks.monitor)
+        options = make_options(SearchOptions, {**values, "metric": metric}, "section 'search'")
+        directory = self._directory()
+        search = search_in(directory, options, space, fixed, int(config.seed), bool(self._config.sweep.resume))
+        OmegaConf.save(self._config, directory / SWEEP_CONFIG)
+
+        def named(job: Job, number: int) -> str:
+            (own,) = self._compose([job])
+            return self._name(own, number)
+
+        def report() -> None:
+            if search.finished():
+                write_trials(search.study, metric, directory / CSV)
+                self._report(directory, parts(search.study, metric), [CSV])
+                best = best_of(search.study)
+                if best is not None:
+                    found = " ".join(f"{name}={value}" for name, value in as_run(best.params).items())
+                    print(f"best trial {best.number}: {metric}={best.value:.4f} with {found}")
+
+        with self._resumable(directory, report):
+            run_trials(search, fixed, named, self._start)
+        return []
+
+    def _directory(self) -> Path:
+        """The sweep's, made."""
+        directory = Path(self._config.hydra.sweep.dir).absolute()
+        directory.mkdir(parents=True, exist_ok=True)
+        os.environ[SWEEP] = str(os.getpid())  # for jobs in other processes of this machine, which end with this one
+        return directory
+
+    def _name(self, config: DictConfig, number: int) -> str:
+        """The directory of the job that has the ``number``, within the sweep's."""
+        with open_dict(config):
+            config.hydra.job.num = number
+        return str(config.hydra.sweep.subdir)
+
+    def _start(self, jobs: list[list[str]]) -> object:
+        return self._launcher.launch(jobs, initial_job_idx=0)
+
+    @contextmanager
+    def _resumable(self, directory: Path, report: Callable[[], None]) -> Iterator[None]:
+        """Report at the end of the block, of a sweep that was interrupted too, which then says how to go on."""
+        try:
+            yield
+        except (Interrupted, SystemExit) as stop:  # between the jobs, or in one
+            report()
+            code = 128 + stop.signum if isinstance(stop, Interrupted) else int(stop.code or 0)
+            sentence = "the sweep was interrupted; go on with the same command, "
+            raise InterruptedRunError(f"{sentence}hydra.sweep.dir={directory} and sweep.resume=true", code) from None
+        report()
+
     def _jobs(self, arguments: list[str]) -> list[Job]:
-        parser = OverridesParser.create(config_loader=self._context.config_loader)
-        overrides = parser.parse_overrides([*(f"{key}={values}" for key, values in self.params.items()), *arguments])
+        overrides = self._overrides(arguments)
         (combinations,) = BasicSweeper.split_arguments(overrides, None)
         if any(each.key_or_group == "ckpt_path" and each.is_sweep_override() for each in overrides):
             combinations = [[*each, *stored_choices(values_of(each))] for each in combinations]
         return jobs_of(combinations)
+
+    def _overrides(self, arguments: list[str]) -> list[Override]:
+        """The values of a sweep's file, then those of the command line."""
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
+        return parser.parse_overrides([*(f"{key}={values}" for key, values in self.params.items()), *arguments])
 
     def _check_no_run(self) -> None:
         given = [text for text in self._config.hydra.overrides.hydra if text.startswith("hydra.run.")]
@@ -122,14 +185,14 @@ class ResumableSweeper(Sweeper):
         """Whether the user has said how jobs are called."""
         return any(str(each).startswith("hydra.sweep.subdir=") for each in self._config.hydra.overrides.hydra)
 
-    def _report(self, directory: Path) -> None:
+    def _report(self, directory: Path, parts: Iterable[Markup] = (), files: Sequence[str] = ()) -> None:
         if not self._config.sweep.report:
             return
         from lightning_modules.report.runs import read_runs
         from lightning_modules.report.writing import write_report
 
         sections: Any = OmegaConf.to_container(OmegaConf.masked_copy(self._config, ["report"]))
-        write_report(read_runs([directory]), directory, formats_of(sections))
+        write_report(read_runs([directory]), directory, formats_of(sections), parts, files)
         logger: Any = OmegaConf.to_container(self._config.logger, resolve=True)
         options = chosen_loggers(logger).get("wandb")
         if isinstance(options, WandbOptions):

@@ -44,6 +44,7 @@ SWITCH_EPOCH, SWITCH_STEP, SWITCH_CONDITION = "switch/epoch", "switch/step", "sw
 SWA_EPOCHS = "swa/epochs"
 STOPPED_EPOCH = "early_stopping/epoch"
 STOPPED_REASON = "early_stopping/reason"
+PRUNED_EPOCH = "search/pruned_epoch"
 
 CONFUSION = "test/confusion_matrix"  # a picture
 SPECTRUM_SECTION = "spectrum"  # with a name for each field of `SpectrumStatistics`

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from markupsafe import Markup
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,8 +21,18 @@ SPARE = ("images/s", "train s", "test loss", "val acc")  # columns a narrow term
 NAMED = 5  # directories written out of those left out for one reason
 
 
-def write_report(found: Found, target: Path, formats: Sequence[str] = ()) -> list[Row]:
-    """Report on the runs that were found into the folder ``target``; of the ``formats``, ``html`` and ``pdf`` too."""
+def write_report(
+    found: Found, target: Path, formats: Sequence[str] = (), parts: Iterable[Markup] = (), files: Sequence[str] = ()
+) -> list[Row]:
+    """Report on the runs that were found into the folder ``target``.
+
+    Args:
+        found: the runs.
+        target: the folder.
+        formats: of them, ``html`` and ``pdf`` count.
+        parts: of the page, before its own.
+        files: other files of the report, which are there already.
+    """
     from lightning_modules.report.picture import comparison_figure, not_drawn
 
     rows = rows_of(found.runs)
@@ -30,20 +41,21 @@ def write_report(found: Found, target: Path, formats: Sequence[str] = ()) -> lis
     caption = not_drawn(rows)
     (target / MARKDOWN).write_text(markdown(rows, PICTURE, found, caption), encoding="utf-8")
     comparison_figure(rows).savefig(target / PICTURE, dpi=150)
-    files = [CSV, MARKDOWN, PICTURE]
+    written = [CSV, MARKDOWN, PICTURE, *files]
     if PDF in formats:
         from lightning_modules.report.plots import print_panels
 
         print_panels(rows, target / PRINT)
-        files.append(PRINT)
+        written.append(PRINT)
     if HTML in formats:
         from lightning_modules.report.comparison_page import write_comparison
         from lightning_modules.report.page import Link, address
         from lightning_modules.report.run_page import PAGE
 
-        write_comparison(rows, found, target, [Link(each, address(target / each, target)) for each in files])
-        files.append(PAGE)
-    _show(rows, found, caption, [target / files[0], *files[1:]])
+        links = [Link(each, address(target / each, target)) for each in written]
+        write_comparison(rows, found, target, links, parts)
+        written.append(PAGE)
+    _show(rows, found, caption, [target / written[0], *written[1:]])
     return rows
 
 

@@ -27,6 +27,7 @@ OWN = (
     "export",
     "sweep",
     "report",
+    "search",
     "analysis",
     "path",
 )

@@ -154,6 +154,10 @@ register_callback(
     f"{_MODULE}.early_stopping:build",
     "stop when a metric no longer improves",
 )
+CALLBACKS.register(
+    "pruning",
+    CallbackEntry("pruning", _OWN, f"{_MODULE}.pruning:build", "trials of a search that fall behind stop"),
+)
 register_callback(
     "device_stats",
     DeviceStatsOptions,

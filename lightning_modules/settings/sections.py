@@ -13,6 +13,7 @@ from lightning_modules.settings.callback_options import CallbackOptions
 from lightning_modules.settings.loggers import LOGGERS, BesideOptions
 from lightning_modules.settings.modes import AnalysisOptions, ExportOptions, ReportOptions, SweepOptions
 from lightning_modules.settings.optimisation import OPTIMIZERS, SCHEDULES
+from lightning_modules.settings.search import SearchOptions
 from lightning_modules.settings.training import SecondStageOptions, SwitchOptions, TrainerOptions, TrainingOptions
 
 MODES = ("fit", "test", "export", "predict", "report", "analyze")
@@ -35,6 +36,7 @@ SECTIONS: dict[str, type[Options]] = {
     "export": ExportOptions,
     "sweep": SweepOptions,
     "report": ReportOptions,
+    "search": SearchOptions,
     "analysis": AnalysisOptions,
     "second_stage": SecondStageOptions,
 }

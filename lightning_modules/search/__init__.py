@@ -1,0 +1,1 @@
+"""Searches over hyper-parameters, by Optuna. Free of torch."""
