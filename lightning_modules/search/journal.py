@@ -32,12 +32,13 @@ def open_study(file: Path, direction: Literal["maximize", "minimize"] | None = N
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     _mend(file)
+    idle = optuna.samplers.RandomSampler()  # values are not drawn here, see `Search`
     try:
         storage = JournalStorage(JournalFileBackend(str(file)))
         if direction is None:
-            return optuna.load_study(study_name=NAME, storage=storage, pruner=pruner)
+            return optuna.load_study(study_name=NAME, storage=storage, pruner=pruner, sampler=idle)
         return optuna.create_study(
-            study_name=NAME, storage=storage, pruner=pruner, direction=direction, load_if_exists=True
+            study_name=NAME, storage=storage, pruner=pruner, sampler=idle, direction=direction, load_if_exists=True
         )
     except (ValueError, KeyError) as error:  # of JSON, or of a study that is not there
         raise DataError(f"{file} holds no search that can be read ({error}); give another hydra.sweep.dir") from error

@@ -27,7 +27,7 @@ from lightning_modules.report.page import (
     table,
 )
 from lightning_modules.run.storage import write_csv
-from lightning_modules.search.trials import as_run
+from lightning_modules.search.trials import NOTED, SPACE, as_run
 
 CSV = "search.csv"
 WIDTH, HEIGHT = 4.8, 3.2  # inches
@@ -70,7 +70,7 @@ def parts(study: Any, metric: str) -> Iterator[Markup]:
     if weights:
         pictures.append(Link("importance of the options", data_uri(importance_figure(weights))))
     pictures += [
-        Link(f"{metric} by {name}", data_uri(figure)) for name in study.user_attrs.get("space", {})
+        Link(f"{metric} by {name}", data_uri(figure)) for name in study.user_attrs[NOTED][SPACE]
         if (figure := slice_figure(trials, name, metric)) is not None
     ]  # fmt: skip
     yield figures(pictures)

@@ -21,7 +21,8 @@ from lightning_modules.settings.callback_options import better
 from lightning_modules.settings.search import SearchOptions
 
 CLAIMS = ".trials"  # folder of a search: a folder for each trial, locked by the process that is at it
-ASKED, SPACE, METRIC = "asked", "space", "metric"  # what a study notes of itself
+NOTED = "search"  # attribute of the study: what it searches, written at once
+SPACE = "space"  # within it: the distribution of each option
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,8 @@ class Search:
                     return Trial(each.number, as_run(each.params))
             if len(trials) >= (self.options.trials or 0):
                 return None
-            self.study.sampler = sampler_of(self.options, self.seed, len(trials))
-            new = self.study.ask(self.space)
-            self._claim(new.number)
-            return Trial(new.number, as_run(new.params))
+            self._claim(len(trials))
+            return Trial(len(trials), as_run(self._begin(trials)))
 
     def settle(self, trial: Trial, place: Path) -> None:
         """Note what came of a trial, whose run is in ``place``, and let go of it."""
@@ -106,6 +105,22 @@ class Search:
         """Let go of all trials that are not settled: another process, or a later one, goes on with them."""
         while self._claims:
             self._claims.popitem()[1].close()
+
+    def _begin(self, trials: list[Any]) -> dict[str, Any]:
+        """Write down a new trial with all its values at once: a process may be killed at any time.
+
+        Optuna's own ``ask`` writes the trial first and then value by value, so the values are drawn in memory.
+        """
+        import optuna
+
+        draft = optuna.create_study(
+            direction=self.study.direction, sampler=sampler_of(self.options, self.seed, len(trials))
+        )
+        draft.add_trials(trials)
+        values = draft.ask(self.space).params
+        state = optuna.trial.TrialState.RUNNING
+        self.study.add_trial(optuna.trial.create_trial(state=state, params=values, distributions=self.space))
+        return values
 
     def _reported(self, number: int) -> dict[int, float]:
         found: dict[int, float] = self.study.get_trials(deepcopy=False)[number].intermediate_values
@@ -132,11 +147,10 @@ class Search:
         from optuna.distributions import distribution_to_json
 
         space = {key: distribution_to_json(each) for key, each in self.space.items()}
-        own = {ASKED: sorted(asked), SPACE: space, METRIC: self.options.metric}
-        noted = self.study.user_attrs
-        if not noted:
-            for key, value in own.items():
-                self.study.set_user_attr(key, value)
+        own = {"asked": sorted(asked), SPACE: space, "metric": self.options.metric}
+        noted = self.study.user_attrs.get(NOTED)
+        if noted is None:
+            self.study.set_user_attr(NOTED, own)
             return
         if not resume:
             raise TakenError(

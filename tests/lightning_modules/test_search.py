@@ -152,6 +152,21 @@ def test_no_trial_is_lost_or_repeated(tmp_path):
         made(tmp_path / "two", resume=True, asked=["method=taylor"])
 
 
+def test_a_trial_has_all_its_values_as_soon_as_it_is_there(tmp_path):
+    """Killed at any byte of the journal: the trials in what is left have every value, or are not there."""
+    search = made(tmp_path / "whole", trials=3)
+    while search.take():
+        pass
+    search.release()
+    lines = search.file.read_bytes().splitlines(keepends=True)
+    for kept, line in enumerate(lines):
+        (tmp_path / str(kept)).mkdir()
+        (tmp_path / str(kept) / FILE).write_bytes(b"".join(lines[:kept]) + line[: len(line) // 2])
+        again = made(tmp_path / str(kept), trials=3, resume=True)
+        assert all(each.params.keys() == {"a", "b"} for each in again.study.get_trials())
+    assert len(again.study.get_trials()) == 2
+
+
 def test_what_became_of_a_trial_is_told_and_shown(tmp_path):
     search = made(tmp_path / "search", trials=7)
     endings = [{}, {"search/pruned_epoch": 3}, {"status": "failed"}, {}, {}, {}]
