@@ -102,10 +102,18 @@ class SweepFailedError(GCPError, RuntimeError):
 
 
 def first_line(error: BaseException) -> str:
-    """What ``error`` says in its first line; the name of its type if it says nothing."""
+    """What ``error`` says in its first line; the name of its type if it says nothing.
+
+    >>> first_line(ValueError("too large\\nin line 3")), first_line(ValueError())
+    ('too large', 'ValueError')
+    """
     return str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def few(names: Sequence[object], most: int = 5) -> str:
-    """``names`` with commas between; of more than ``most`` the first ones and dots."""
+    """``names`` with commas between; of more than ``most`` the first ones and dots.
+
+    >>> few(["a", "b", "c"], most=2)
+    'a, b, ...'
+    """
     return ", ".join(map(str, names[:most])) + (", ..." if len(names) > most else "")

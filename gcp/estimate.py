@@ -56,6 +56,9 @@ def shrinkage_intensity(Y: Tensor, positions: Shares | None, options: EstimateOp
     """a of the shrunk covariance (1 - a) P + a tr(P)/C I, (B, 1, 1); None: not shrunk.
 
     It stays below 1 by one rounding, so that no quotient of 1 - a is 0.
+
+    >>> shrinkage_intensity(torch.rand(2, 4, 9), None, EstimateOptions(shrinkage=0.25)).flatten()
+    tensor([0.2500, 0.2500])
     """
     most = 1 - torch.finfo(Y.dtype).eps
     if options.ledoit_wolf:
@@ -97,13 +100,23 @@ def ledoit_wolf(Y: Tensor, positions: Shares | None = None) -> Tensor:
 
 
 def shrunk(Y: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
-    """sqrt(1 - a) Y and the shift a tr(P)/C of eigenvalues, (B, 1, 1): (1 - a) P + a tr(P)/C I is made of the two."""
+    """sqrt(1 - a) Y and the shift a tr(P)/C of eigenvalues, (B, 1, 1): (1 - a) P + a tr(P)/C I is made of the two.
+
+    >>> Y, shift = shrunk(torch.tensor([[[2.0], [0.0]]]), torch.tensor([[[0.5]]]))
+    >>> (Y @ Y.mT).diagonal(dim1=1, dim2=2).round(decimals=4), shift.flatten()
+    (tensor([[2., 0.]]), tensor([1.]))
+    """
     mean = Y.square().sum((-2, -1), keepdim=True) / Y.shape[-2]
     return (1 - a).sqrt() * Y, a * mean
 
 
 def with_identity(Y: Tensor, a: Tensor) -> Tensor:
-    """[sqrt(1 - a) Y, sqrt(a tr(P)/C) I], (B, C, N + C), whose product with its transpose is the shrunk covariance."""
+    """[sqrt(1 - a) Y, sqrt(a tr(P)/C) I], (B, C, N + C), whose product with its transpose is the shrunk covariance.
+
+    >>> Y = with_identity(torch.tensor([[[2.0], [0.0]]]), torch.tensor([[[0.5]]]))
+    >>> (Y @ Y.mT).diagonal(dim1=1, dim2=2).round(decimals=4)
+    tensor([[3., 1.]])
+    """
     unit = safe_unit(largest_entry(Y.detach()))
     scaled, shift = shrunk(Y / unit, a)
     root = torch.where(shift > 0, torch.where(shift > 0, shift, 1).sqrt(), 0)
@@ -149,6 +162,10 @@ def plain_features(
         weights: see `gcp.position_weights.shares`; None: all positions count the same.
         options: the method's.
         dtype: to compute in; None: that of the features, float32 at least.
+
+    >>> X = plain_features(torch.rand(2, 4, 3, 3), None, EstimateOptions(centred=False))
+    >>> X.shape  # one more than 9
+    torch.Size([2, 4, 10])
     """
     flat = flat_features(features, positions=options.fewest_positions)
     flat = flat.to(dtype or at_least_float32(flat.dtype))

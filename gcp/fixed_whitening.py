@@ -53,6 +53,11 @@ def fix_whitening(model: nn.Module) -> None:
     """Put a `FixedWhitening` in the place of every `Whitening` in ``model`` that has running statistics.
 
     Where samples that are not finite are set to 0 the layer stays.
+
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), Whitening(4)).eval()
+    >>> fix_whitening(network)
+    >>> type(network[1]).__name__
+    'FixedWhitening'
     """
     for path, module in list(model.named_modules(remove_duplicate=False)):
         if isinstance(module, Whitening) and path and module.running_covariance is not None:

@@ -53,12 +53,21 @@ class Moments:
 
 
 def by_channel(features: Tensor, groups: int) -> Tensor:
-    """(B, C, ...) as (groups, C/groups, M), the M values of each channel in a row."""
+    """(B, C, ...) as (groups, C/groups, M), the M values of each channel in a row.
+
+    >>> by_channel(torch.rand(2, 6, 5, 5), groups=3).shape
+    torch.Size([3, 2, 50])
+    """
     return features.movedim(1, 0).reshape(groups, features.shape[1] // groups, -1)
 
 
 def by_sample(samples: Tensor, features: Tensor) -> Tensor:
-    """What `by_channel` did undone: (groups, C/groups, M) in the shape and memory format of ``features``."""
+    """What `by_channel` did undone: (groups, C/groups, M) in the shape and memory format of ``features``.
+
+    >>> features = torch.rand(2, 6, 5, 5)
+    >>> torch.equal(by_sample(by_channel(features, groups=3), features), features)
+    True
+    """
     batch, channels, *positions = features.shape
     return samples.reshape(channels, batch, *positions).movedim(0, 1).contiguous(memory_format=layout_of(features))
 

@@ -63,6 +63,11 @@ def make_options(cls: type[OptionsT], values: Mapping[str, Any], owner: str) -> 
         cls: the option class.
         values: option names and values.
         owner: whose options these are, for the message: "method 'taylor'".
+
+    >>> from gcp.methods.bilinear import BilinearOptions
+    >>> make_options(BilinearOptions, {"epps": 1.0}, "method 'bilinear'")
+    Traceback (most recent call last):
+    gcp.errors.OptionError: method 'bilinear' has no option 'epps' (did you mean 'eps'?); it takes: vectorisation, eps
     """
     known = option_names(cls)
     for name in values:
@@ -73,18 +78,33 @@ def make_options(cls: type[OptionsT], values: Mapping[str, Any], owner: str) -> 
 
 
 def option_names(cls: type[Options]) -> list[str]:
-    """Names of the options of a class, in order."""
+    """Names of the options of a class, in order.
+
+    >>> from gcp.methods.bilinear import BilinearOptions
+    >>> option_names(BilinearOptions)
+    ['vectorisation', 'eps']
+    """
     return [field.name for field in dataclasses.fields(cls)]
 
 
 def default_of(field: dataclasses.Field[Any]) -> Any:
-    """The default of an option."""
+    """The default of an option.
+
+    >>> from gcp.methods.bilinear import BilinearOptions
+    >>> [default_of(field) for field in dataclasses.fields(BilinearOptions)]
+    ['upper', 1e-08]
+    """
     factory = field.default_factory
     return field.default if isinstance(factory, dataclasses._MISSING_TYPE) else factory()
 
 
 def range_of(field: dataclasses.Field[Any]) -> str:
-    """What an option may be, in words: "at least 1", "one of a, b"; empty where all of its type will do."""
+    """What an option may be, in words: "at least 1", "one of a, b"; empty where all of its type will do.
+
+    >>> from gcp.methods.bilinear import BilinearOptions
+    >>> [range_of(field) for field in dataclasses.fields(BilinearOptions)]
+    ['one of upper, isometric, full', 'greater than 0']
+    """
     bounds = field.metadata
     if bounds.get("choices") is not None:
         return "one of " + ", ".join(map(str, bounds["choices"]))
@@ -92,7 +112,11 @@ def range_of(field: dataclasses.Field[Any]) -> str:
 
 
 def written(value: object) -> str:
-    """A value as it is written on the command line."""
+    """A value as it is written on the command line.
+
+    >>> written([None, True, 0.5, "relu"])
+    '[null,true,0.5,relu]'
+    """
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -103,13 +127,23 @@ def written(value: object) -> str:
 
 
 def check_options(options: object, base: type[Options] = Options) -> None:
-    """Raise OptionTypeError unless ``options`` is an option class, derived from ``base``."""
+    """Raise OptionTypeError unless ``options`` is an option class, derived from ``base``.
+
+    >>> check_options(dict)
+    Traceback (most recent call last):
+    gcp.errors.OptionTypeError: options must be a subclass of gcp.options.Options, got <class 'dict'>
+    """
     if not (isinstance(options, type) and issubclass(options, base)):
         raise OptionTypeError(f"options must be a subclass of {base.__module__}.{base.__qualname__}, got {options!r}")
 
 
 def check_type(name: str, value: Any, hint: Any) -> None:
-    """Raise OptionTypeError unless ``value`` is of the type ``hint``, or of one of a union: ``int | None``."""
+    """Raise OptionTypeError unless ``value`` is of the type ``hint``, or of one of a union: ``int | None``.
+
+    >>> check_type("groups", 1.5, int | None)
+    Traceback (most recent call last):
+    gcp.errors.OptionTypeError: groups must be an integer or None, got 1.5
+    """
     allowed = alternatives(hint)
     if not any(_is_a(value, kind) for kind in allowed):
         expected = " or ".join("None" if kind is type(None) else _type_name(kind) for kind in allowed)
@@ -138,7 +172,11 @@ def _check(field: dataclasses.Field[Any], value: Any, hint: Any) -> None:
 
 
 def alternatives(hint: Any) -> tuple[Any, ...]:
-    """The types that a type hint allows: those of a union, or itself."""
+    """The types that a type hint allows: those of a union, or itself.
+
+    >>> alternatives(int | None), alternatives(float)
+    ((<class 'int'>, <class 'NoneType'>), (<class 'float'>,))
+    """
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 

@@ -32,7 +32,14 @@ def make_orthogonal(convolution: nn.Conv2d) -> None:
 
 
 def bake_orthogonal(model: nn.Module) -> None:
-    """Put a plain convolution, with the weight itself, in the place of each child of ``model`` that is parametrised."""
+    """Put a plain convolution, with the weight itself, in the place of each child of ``model`` that is parametrised.
+
+    >>> network = nn.Sequential(nn.Conv2d(4, 2, 1))
+    >>> make_orthogonal(network[0])
+    >>> bake_orthogonal(network)
+    >>> [name for name, _ in network.named_parameters()]
+    ['0.weight', '0.bias']
+    """
     for path, module in list(model.named_modules(remove_duplicate=False)):
         if isinstance(module, nn.Conv2d) and is_parametrized(module, WEIGHT) and path:
             parent, _, child = path.rpartition(".")

@@ -17,9 +17,10 @@ from gcp.methods import METHODS
 MODULES = ["gcp", *(module.name for module in pkgutil.walk_packages(gcp.__path__, "gcp."))]
 # Beside gcp.__all__: what one reaches for when reading or extending the library.
 OPEN = (
-    "gcp.checkpoints.layouts", "gcp.covariance", "gcp.diagnostics", "gcp.features", "gcp.functions", "gcp.methods",
-    "gcp.pooling.bilinear", "gcp.pooling.factory", "gcp.pooling.triangle", "gcp.registry", "gcp.rounding",
-    "gcp.scaling", "gcp.spectral.maps.lookup",
+    "gcp.checkpoints.layouts", "gcp.class_token", "gcp.conditioning", "gcp.covariance", "gcp.diagnostics", "gcp.errors",
+    "gcp.estimate", "gcp.features", "gcp.fixed_whitening", "gcp.functions", "gcp.methods", "gcp.moments", "gcp.options",
+    "gcp.pooling.bilinear", "gcp.pooling.factory", "gcp.pooling.triangle", "gcp.position_weights", "gcp.registry",
+    "gcp.rounding", "gcp.scaling", "gcp.spectral.maps.lookup",
 )  # fmt: skip
 
 
