@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import center_crop, normalize, resize, to_dtype
+
+from gcp.errors import DataError, OptionError
+from gcp.options import check_type
+
+LARGEST = 2**14  # pixels of a side, and of the side before the centre is cut out
+NEEDED = ("image_size", "class_names", "mean", "std")
 
 
 @dataclass(frozen=True)
@@ -50,3 +57,36 @@ class Preprocessing:
     def plain(self) -> dict[str, Any]:
         """As a dictionary; ``Preprocessing(**plain)`` is the same again."""
         return asdict(self)
+
+
+def read_preprocessing(plain: Mapping[str, Any], num_classes: int) -> Preprocessing | None:
+    """What somebody else's description of a network says of its images; None if it leaves out one of NEEDED.
+
+    Args:
+        plain: as `Preprocessing.plain` gives it.
+        num_classes: of the network.
+
+    Raises DataError for values of another kind, or names of more or fewer classes.
+    """
+    if any(name not in plain for name in NEEDED):
+        return None
+    hints = get_type_hints(Preprocessing)
+    try:
+        for name, value in plain.items():
+            if name not in hints:
+                raise OptionError(f"it has {name!a}, which means nothing here")
+            check_type(name, value, hints[name])
+    except OptionError as error:
+        raise DataError(f"the network's preprocessing is not what gcp writes: {' '.join(str(error).split())}") from None
+    found = Preprocessing(**plain)
+    sizes = [found.image_size, *(found.resize or [])]
+    channels = [len(values) for values in (found.mean, found.std) if values is not None]
+    if not all(0 < size <= LARGEST for size in sizes) or len(sizes) > 3 or channels not in ([], [3, 3]):
+        raise DataError(
+            f"the network's preprocessing is of no images: sizes {sizes}, mean and deviation of {channels} channels"
+        )
+    if len(found.class_names) != num_classes:
+        raise DataError(
+            f"the network's preprocessing names {len(found.class_names)} classes, and it tells {num_classes} apart"
+        )
+    return found

@@ -94,6 +94,22 @@ def test_what_contradicts_it_or_is_damaged_is_refused(cli, tmp_path, exported):
         assert outcome.code == 1, arguments
         assert says in outcome.err, outcome.err
         assert len(outcome.err.strip().splitlines()) == 1
+    for change, says in (
+        (None, "lies in a folder that does not say how pictures are prepared"),
+        ({"image_size": "16"}, "image_size must be an integer, got '16'"),
+        ({"image_size": 2**30}, "the network's preprocessing is of no images: sizes [1073741824]"),
+        ({"mean": [0.5], "std": [0.5]}, "mean and deviation of [1, 1] channels"),
+        ({"class_names": ["a"]}, "names 1 classes, and it tells 10 apart"),
+        ({"run": "rm"}, "it has 'run', which means nothing here"),
+    ):
+        contents = json.loads((exported / CONFIG).read_text())
+        contents["preprocessing"] = {} if change is None else {**contents["preprocessing"], **change}
+        (tmp_path / "wrong" / CONFIG).write_text(json.dumps(contents))
+        Image.new("RGB", (20, 30)).save(tmp_path / "picture.png")
+        outcome = cli("mode=predict", "ckpt_path=wrong", "data.path=picture.png", "hydra.run.dir=refused")
+        assert outcome.code == 1
+        assert says in outcome.err, outcome.err
+        assert len(outcome.err.strip().splitlines()) == 1
     outcome = cli("backbone.weights=wrong", "backbone=resnet18", "hydra.run.dir=refused")
     assert "the weights wrong are of another network" in outcome.err
     (tmp_path / "wrong" / WEIGHTS).write_bytes(b"cut short")

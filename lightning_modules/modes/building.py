@@ -10,7 +10,7 @@ import numpy as np
 
 from datamodules.base import ImageDataModule
 from datamodules.datasets import check_classes, create_datamodule
-from datamodules.preprocessing import Preprocessing
+from datamodules.preprocessing import NEEDED, Preprocessing, read_preprocessing
 from gcp.backbones.factory import feature_map_size
 from gcp.checkpoints.loading import load_tensors
 from gcp.errors import CheckpointError, DataError, OptionError
@@ -19,7 +19,7 @@ from gcp.tensor_files import tensors_in
 from lightning_modules import metric_names as names
 from lightning_modules.classifier import Classifier
 from lightning_modules.optimisation.class_weights import resolved_weights, unbalanced
-from lightning_modules.run.checkpoint_names import PREPROCESSING_KEY
+from lightning_modules.run.checkpoint_names import FOLDER_KEY, HYPERPARAMETERS_KEY, PREPROCESSING_KEY
 from lightning_modules.run.ranks import is_main_process
 from lightning_modules.run.read_checkpoint import method_in, read, readable
 from lightning_modules.run.spec import Run
@@ -91,9 +91,16 @@ def trained_classifier(run: Run, checkpoint: dict[str, Any]) -> Classifier:
 
 
 def stored_preprocessing(checkpoint: dict[str, Any]) -> Preprocessing | None:
-    """What the network's images looked like, if the checkpoint says."""
+    """What the network's images looked like, if the checkpoint says.
+
+    Raises DataError if it is a network's folder, which may be anybody's, and what it says makes no sense.
+    """
     plain = checkpoint.get(PREPROCESSING_KEY)
-    return None if plain is None else Preprocessing(**plain)
+    if plain is None:
+        return None
+    if FOLDER_KEY in checkpoint:
+        return read_preprocessing(plain, checkpoint[HYPERPARAMETERS_KEY]["num_classes"])
+    return Preprocessing(**plain)
 
 
 def preprocessing_of(run: Run, checkpoint: dict[str, Any]) -> Preprocessing:
@@ -101,7 +108,13 @@ def preprocessing_of(run: Run, checkpoint: dict[str, Any]) -> Preprocessing:
 
     Raises DataError if neither says.
     """
-    found = stored_preprocessing(checkpoint) or build_data(run).preprocessing
+    found = stored_preprocessing(checkpoint)
+    if found is None and FOLDER_KEY in checkpoint:
+        raise DataError(
+            f"{run.config['ckpt_path']} lies in a folder that does not say how pictures are prepared; save the network "
+            f"with facts={{'preprocessing': ...}} that has {', '.join(NEEDED)}"
+        )
+    found = found or build_data(run).preprocessing
     if found is None:
         raise DataError(
             f"the dataset '{run.dataset}' does not say how its images are normalised, so pictures cannot be made like "
