@@ -230,7 +230,7 @@ def page(rows: list[Row], command: str) -> str:
     """Tables, statistics, and what follows from them in computed sentences."""
     import torch
 
-    groups = [(named(setting), group) for setting, group in comparisons(rows)]
+    groups = [(named(group), group) for _, group in comparisons(rows)]
     parts = [
         "# Which method? A study",
         f"`{command}`, {date.today()}, torch {torch.__version__}. Backbone `tiny` (64 channels), {EPOCHS} epochs, "
@@ -258,12 +258,13 @@ def page(rows: list[Row], command: str) -> str:
 
 
 LIMITS = (
-    "Two small datasets, one small network trained for minutes from scratch, one learning rate schedule for all "
+    "Small datasets, one small network trained for minutes from scratch, one learning rate schedule for all "
     "methods, a handful of seeds: nothing here says how methods rank on ImageNet or on fine-grained images, where the "
     "published differences are 0.1 to 1.2 points, less than these experiments resolve. A t-test over so few seeds "
     "assumes normal differences, and finds large differences only; that two methods do not differ here is not evidence "
     "that they are equal. Times are of a network where the layer is a large share; in a ResNet-50 it is a small one. "
-    "The runs of halley were made after the others, on another machine: its seconds do not compare with theirs."
+    "The runs of halley and those on fashion_mnist were made later, on another machine: their seconds do not compare "
+    "with the others'."
 )
 
 
@@ -294,11 +295,11 @@ def conclusions(groups: list[tuple[str, list[Row]]]) -> list[str]:
     return found
 
 
-def named(setting: dict[str, str]) -> str:
-    """A setting in words."""
-    precision = setting.get("precision", "mixed")
-    condition = setting.get("condition", "standard")
-    return f"{setting['dataset']}, {condition}" + ("" if precision == "mixed" else f", {precision}")
+def named(group: list[Row]) -> str:
+    """What the rows of a comparison have in common, in words."""
+    asked = group[0].runs[0].asked
+    name = f"{group[0].setting['dataset']}, {asked['condition']}"
+    return name + ("" if asked["precision"] == "mixed" else f", {asked['precision']}")
 
 
 def _accuracy(row: Row) -> str:
@@ -320,7 +321,7 @@ def figure(rows: list[Row]) -> Figure:
     from lightning_modules.plots.style import method_styles
     from lightning_modules.report.picture import accuracies
 
-    groups = [(named(setting), group) for setting, group in comparisons(rows)]
+    groups = [(named(group), group) for _, group in comparisons(rows)]
     columns = 2 if len(groups) > 1 else 1
     lines = -(-len(groups) // columns)
     picture = Figure(figsize=(6 * columns, 3.4 * lines), layout="constrained")
