@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -115,7 +116,17 @@ def vector_method(
     20
     """
     info = METHODS.get(name)
-    if info.name not in VECTORS:
+    return _prepare(info, options, signed, shared) if options else _with_defaults(info, signed, shared)
+
+
+@cache  # of small matrices a decomposition takes less time than this
+def _with_defaults(info: MethodInfo, signed: bool, shared: tuple[str, ...]) -> VectorMethod:
+    return _prepare(info, {}, signed, shared)
+
+
+def _prepare(info: MethodInfo, options: Mapping[str, Any], signed: bool, shared: tuple[str, ...]) -> VectorMethod:
+    name = info.name
+    if name not in VECTORS:
         raise OptionError(
             f"method '{name}' is the gradient of a function f(A), not of singular vectors or eigenvectors: use "
             f"gcp.spectral_function or gcp.linalg.singular_function, or a method of vectors: {', '.join(VECTORS)}"
