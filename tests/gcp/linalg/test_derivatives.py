@@ -73,7 +73,7 @@ CASES = {
     "svd pade": Case(lambda A: magnitudes(linalg.svd(A, method="pade")), singular_apart),
     "svd wide": Case(lambda A: magnitudes(linalg.svd(A.mH, method="original")), singular_apart),
 }  # fmt: skip
-FAST = ("polar", "eigenprojector", "eigh pade")
+FAST = ("polar", "eigh pade")
 KINDS = [
     pytest.param(name, dtype, id=f"{name}-{'complex' if dtype == COMPLEX else 'real'}",
                  marks=() if name in FAST and dtype == REAL else pytest.mark.slow)

@@ -12,6 +12,7 @@ import gcp
 from gcp.errors import GaugeError, GaugeWarning, OptionError
 from gcp.methods.table import VECTORS
 from tests.gcp.linalg.matrices import COMPLEX, REAL, noise, with_eigenvalues, with_singular_values
+from tests.slow import slow_unless
 
 PAIRS = [2.0, 2.0, 0.5, 0.5]
 
@@ -29,7 +30,7 @@ def eigh_loss(kind: str, A: Tensor, **options: object) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", [REAL, COMPLEX], ids=str)
-@pytest.mark.parametrize("method", VECTORS)
+@pytest.mark.parametrize("method", slow_unless(("taylor", "topn"), VECTORS))
 @pytest.mark.parametrize("kind", ["single vectors", "unequal slopes", "function"])
 def test_a_loss_without_gradient_is_said(kind, method, dtype):
     A = torch.stack([with_eigenvalues([3.0, 2.0, 1.0, -1.0], dtype), with_eigenvalues(PAIRS, dtype)]).requires_grad_()
