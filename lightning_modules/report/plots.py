@@ -17,7 +17,7 @@ from lightning_modules.report.picture import SHOWN, Panel, accuracies, against_t
 WIDTH, HEIGHT = 4.8, 3.2  # inches of a plot on a page
 PRINTED = 11.0  # inches, of A4 on its side
 OF_ROW, OF_LEGEND = 0.28, 0.2  # inches of a row of accuracies, and of a line of the legend
-IN_LEGEND = 16  # names; more are told apart in the table
+IN_LEGEND = 24  # names, as many as there are curves; more are told apart in the table
 
 
 class Illustrated(NamedTuple):
@@ -70,7 +70,7 @@ def _with_legend(
     handles, names = axes.get_legend_handles_labels()
     handles, names = handles[:IN_LEGEND], names[:IN_LEGEND]
     if handles:
-        columns = 3 if max(map(len, names)) < 14 else 2
+        columns = 3 if max(map(len, names)) < 18 else 2
         figure.set_figheight(HEIGHT + OF_LEGEND * (-(-len(handles) // columns)))
         figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
     return Link(text, data_uri(figure))

@@ -101,7 +101,7 @@ def _finished(panel: Panel, series: Series, summary: Mapping[str, Any]) -> Calla
             axes.axvline(switched - 1, color="0.4", linestyle=LINES[-1], linewidth=1.2, label="method switched")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=FONT - 1, frameon=False, loc="lower right" if panel.name == "accuracy" else "best")
-        axes.tick_params(labelsize=FONT - 1)
+        axes.tick_params(which="both", labelsize=FONT - 1)
         tidy(axes)
         axes.xaxis.get_major_locator().set_params(integer=series.end >= 2)
         if panel.name == "accuracy":

@@ -16,7 +16,7 @@ from conf.arguments import readable
 from gcp.errors import OptionError
 from lightning_modules.loggers import mlflow as ours
 from lightning_modules.run.spec import Run
-from lightning_modules.settings.loggers import LOGGERS, MLflowOptions, chosen_loggers
+from lightning_modules.settings.loggers import LOGGERS, BesideOptions, MLflowOptions, chosen_loggers
 from tests.conftest import ROOT
 from tests.small import SMALL
 
@@ -131,17 +131,23 @@ def test_several_loggers_are_one_with_others_beside_it():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("beside", "said"),
     [
-        (["logger.beside.mlfow={}"], "logger.beside: unknown logger 'mlfow' (did you mean 'mlflow'?)"),
-        (["logger.beside.mlflow.stor=x"], "logger.beside.mlflow: logger 'mlflow' has no option 'stor' (did you mean"),
-        (["logger.beside.mlflow=3"], "logger.beside.mlflow: options are set one by one"),
+        ({"mlfow": {}}, r"beside: unknown logger 'mlfow' \(did you mean 'mlflow'\?\)"),
+        ({"mlflow": {"stor": "x"}}, r"beside.mlflow: logger 'mlflow' has no option 'stor' \(did you mean"),
+        ({"mlflow": 3}, "beside.mlflow: options are set one by one"),
+        ({"wandb": {"timeout": -1}}, "beside.wandb: timeout must be greater than 0"),
     ],
 )
-def test_wrong_loggers_are_refused(cli, arguments, said):
-    outcome = cli(*arguments)
+def test_wrong_loggers_are_refused(beside, said):
+    with pytest.raises(OptionError, match=said):
+        BesideOptions(beside)
+
+
+def test_they_are_refused_with_the_full_name(cli):
+    outcome = cli("logger=[tensorboard,mlflow]", "logger.beside.mlflow.stor=x")
     assert outcome.code == 1
-    assert said in outcome.err
+    assert "logger.beside.mlflow: logger 'mlflow' has no option 'stor'" in outcome.err
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch, tmp_path):

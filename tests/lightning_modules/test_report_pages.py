@@ -164,8 +164,8 @@ def test_texts_that_were_made_to_harm_stay_texts(tmp_path):
     (evil / "metrics.csv").write_text(LOGGED.replace("lr-SGD/features", "lr-<script>$x$"))
     (evil / "confusion_matrix.csv").write_text(COUNTS.replace("cat", EVIL.replace('"', "").replace(",", "")))
     run_directory(tmp_path / "runs" / EVIL.replace("/", ""), seed=1)
-    write_run_report(read_run(evil), ["png", "html", "pdf"])
-    write_report(read_runs([tmp_path / "runs"]), tmp_path / "out", ["html", "pdf"])
+    write_run_report(read_run(evil), ["html"])
+    write_report(read_runs([tmp_path / "runs"]), tmp_path / "out", ["html"])
     for file in (evil / "report.html", tmp_path / "out/report.html"):
         page = Page(file)
         check_harmless(page)

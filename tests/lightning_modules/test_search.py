@@ -31,6 +31,9 @@ SEARCH = (
 )  # fmt: skip
 
 
+LR_ALONE = ("-m", "sweep=search", "optimizer.weight_decay=0.1", "training.label_smoothing=0")
+
+
 def rows_of(file):
     with file.open(newline="") as stream:
         return list(csv.DictReader(stream))
@@ -89,7 +92,7 @@ def test_what_is_no_space_is_refused(argument, said):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-m", "sweep=search", "optimizer.lr=interval(-1,1)"], "optimizer.lr must be greater than 0, got -1"),
+        ([*LR_ALONE, "optimizer.lr=interval(-1,1)"], "optimizer.lr must be greater than 0, got -1"),
         (["search.trials=3"], "search.trials=3 is for sweeps"),
     ],
 )
@@ -191,6 +194,7 @@ def test_a_damaged_journal_is_refused(tmp_path):
         made(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_search_of_two_trials(cli, tmp_path, summary_of):
     few = [each for each in SEARCH if not each.startswith("trainer.max_epochs")] + ["trainer.max_epochs=1"]
     outcome = cli(*few, "search.trials=2", "method=pade", "hydra.sweep.dir=found", "search.metric=val/loss")
