@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gcp.backbones.feature_map import Freezable
 from gcp.backbones.packages import PACKAGE, packaged_file
 from gcp.backbones.registry import BackboneInfo, TimmOptions
-from gcp.backbones.tokens import has_class_token, prefix_tokens
+from gcp.backbones.tokens import has_class_token, split_output
 from gcp.backbones.weights import load_in_order, load_matching, read_weights
 from gcp.errors import MissingDependencyError, ShapeError, UnknownNameError, WeightsError
 from gcp.registry import nearest
@@ -66,10 +66,9 @@ class TimmFeatureMap(Freezable):
 
     def _map(self, output: Tensor, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        if getattr(self.network, "output_fmt", "") == "NHWC":
-            output = output.permute(0, 3, 1, 2)  # (B, H', W', C) to (B, C, H', W')
-        elif output.ndim == 3:
-            output = tokens_to_map(output[:, prefix_tokens(self.network) :], height / width)
+        output, _ = split_output(self.network, output)
+        if output.ndim == 3:
+            output = tokens_to_map(output.mT, height / width)
         if output.ndim != 4 or output.shape[1] != self.num_features:
             raise ShapeError(
                 f"{self.name} gives {tuple(output.shape)}, no feature map of {self.num_features} channels; "

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from gcp.errors import CheckpointError, GCPError, MissingDependencyError, OptionError, first_line
+from gcp.hub.config_file import read_config
 from gcp.hub.files import CONFIG, WEIGHTS
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -41,17 +42,19 @@ def fetch(repository: str, revision: str | None) -> Path:
     package = huggingface()
     failure = _unreachable(package)
     try:
-        files = [
-            package.hf_hub_download(repository, name, revision=revision, local_files_only=failure is not None)
-            for name in (CONFIG, WEIGHTS)
-        ]
+        for name in (CONFIG, WEIGHTS):
+            file = Path(package.hf_hub_download(repository, name, revision=revision, local_files_only=bool(failure)))
+            if name == CONFIG:
+                read_config(file)  # before weights are fetched
+    except CheckpointError:
+        raise
     except Exception as error:  # of the package, of its transport, or of the disk
         if failure is not None:
             raise CheckpointError(
                 f"{repository} is neither a folder nor in the local cache, and the Hub is out of reach ({failure})"
             ) from None
         raise CheckpointError(f"{repository} cannot be had from the Hub: {_reason(error)}") from None
-    return Path(files[-1]).parent
+    return file.parent
 
 
 def push(folder: Path, repository: str, private: bool | None, token: str | None, message: str) -> str:

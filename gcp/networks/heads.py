@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gcp.backbones.tokens import has_class_token, prefix_tokens
+from gcp.backbones.tokens import split_output
 from gcp.errors import OptionError
 from gcp.networks.parts import PoolingHead, ReplacedPooling
 from gcp.plugins import size_of
@@ -98,15 +98,3 @@ def give_head(
         removed,
         moved,
     )
-
-
-def split_output(network: Any, output: Tensor) -> tuple[Tensor, Tensor | None]:
-    """What a network gives before its head, as (B, C, ...), and its class token (B, C) if it has one.
-
-    Maps are turned round if their channels are last; of tokens (B, N, C) class and register tokens are taken out.
-    """
-    if getattr(network, "output_fmt", "") == "NHWC":
-        return output.movedim(-1, 1), None
-    if output.dim() != 3:
-        return output, None
-    return output[:, prefix_tokens(network) :].mT, output[:, 0] if has_class_token(network) else None

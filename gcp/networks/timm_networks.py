@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gcp.backbones.tokens import split_output
 from gcp.errors import OptionError, first_line
-from gcp.networks.heads import HeadForward, give_head, split_output
+from gcp.networks.heads import HeadForward, give_head
 from gcp.networks.parts import Asked, ReplacedPooling, like, position_norm
 
 METHODS = ("forward_features", "forward_head", "get_classifier", "reset_classifier")

@@ -11,6 +11,7 @@ import pytest
 import timm
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torchvision import models
 
 import gcp
@@ -134,6 +135,38 @@ def test_the_methods_of_timm_stay() -> None:
     with pytest.raises(OptionError, match="global_pool must be None, got 'avg'"):
         model.reset_classifier(5, "avg")
     assert isinstance(model, timm.models.resnet.ResNet)
+
+
+@pytest.mark.parametrize(("source", "name"), slow_unless([("timm", "test_resnet")], FAST))
+def test_half_precision_channels_last_and_checkpointing(source: str, name: str) -> None:
+    model, x = network(source, name), images(source, name)
+    gcp.replace_pooling(model, "isqrt", num_classes=5, reduced_channels=8)
+    again = copy.deepcopy(model)
+    for forward in (model, lambda x: checkpoint(again, x, use_reentrant=False)):
+        torch.manual_seed(2)  # some have dropout
+        forward(x).square().sum().backward()
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    with torch.no_grad():
+        expected = model.eval()(x)
+        again.eval().to(memory_format=torch.channels_last)
+        again.load_state_dict(model.state_dict())  # the recomputation counted its batch twice
+        last = again(x.to(memory_format=torch.channels_last))
+        torch.testing.assert_close(last, expected, rtol=1e-3, atol=1e-3)  # sums of convolutions in another order
+        half = model.half()(x.half())
+    assert half.dtype == torch.float16
+    assert half.isfinite().all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("source", "name"), FAST)
+def test_compiled_in_one_graph_and_exported(source: str, name: str) -> None:
+    model, x = network(source, name), images(source, name)
+    gcp.replace_pooling(model, "pade", num_classes=5, reduced_channels=8)
+    model.eval()
+    with torch.no_grad():
+        expected = model(x)
+        assert torch.equal(torch.compile(model, backend="aot_eager", fullgraph=True)(x), expected)
+        assert torch.equal(torch.export.export(model, (x,)).module()(x), expected)
 
 
 @pytest.mark.parametrize("fusion", ["sum", "concat"])
