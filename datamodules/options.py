@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from datamodules.transforms.names import PROTOCOLS, TRANSFORMS
 from gcp.errors import OptionError
@@ -10,6 +11,10 @@ from gcp.options import LARGEST_SEED, Options, option
 
 CHANNELS = 3
 LARGEST_IMAGE = 16384  # pixels of a side; a single batch of more does not fit any memory
+
+
+def _transform(default: str) -> Any:
+    return option(default, "what happens to the images, see docs/data.md", choices=tuple(TRANSFORMS.names()))
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class FileOptions(DataOptions):
 
     root: str | None = option(None, "folder of the dataset; null: $GCP_DATA/NAME")
     download: bool = option(False, "fetch what is not there, where it has a public address")
-    transform: str = option("fgvc448", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+    transform: str = _transform("fgvc448")
     image_size: int | None = option(  # type: ignore[assignment]  # wider than the base: the transform may decide
         None, "height and width of what the network sees; null: the transform's", minimum=1, maximum=LARGEST_IMAGE
     )
@@ -117,14 +122,14 @@ class FineGrainedOptions(FileOptions):
 class CUBOptions(FileOptions):
     """Options of CUB-200-2011."""
 
-    transform: str = option("cub448", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+    transform: str = _transform("cub448")
 
 
 @dataclass(frozen=True)
 class CarsOptions(FileOptions):
     """Options of Stanford Cars."""
 
-    transform: str = option("cars448", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+    transform: str = _transform("cars448")
 
 
 @dataclass(frozen=True)
@@ -146,21 +151,21 @@ class DogsOptions(FileOptions):
 class ImageNetOptions(FileOptions):
     """Options of ImageNet."""
 
-    transform: str = option("imagenet224", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+    transform: str = _transform("imagenet224")
 
 
 @dataclass(frozen=True)
 class CIFAROptions(FileOptions):
     """Options of CIFAR."""
 
-    transform: str = option("small32", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+    transform: str = _transform("small32")
 
 
 @dataclass(frozen=True)
 class FolderOptions(FileOptions):
     """Options of a folder of one's own."""
 
-    transform: str = option("imagenet224", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+    transform: str = _transform("imagenet224")
     test_fraction: float = option(0.2, "of a single tree: fraction of each class to test on", above=0, maximum=0.9)
 
 
@@ -168,14 +173,14 @@ class FolderOptions(FileOptions):
 class FashionMNISTOptions(FileOptions):
     """Options of Fashion-MNIST."""
 
-    transform: str = option("small28", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+    transform: str = _transform("small28")
 
 
 @dataclass(frozen=True)
 class DTDOptions(FileOptions):
     """Options of Describable Textures."""
 
-    transform: str = option("cub448", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+    transform: str = _transform("cub448")
     split: int = option(1, "which of the ten official divisions", minimum=1, maximum=10)
 
 
@@ -183,7 +188,7 @@ class DTDOptions(FileOptions):
 class ElpvOptions(FileOptions):
     """Options of the solar cells."""
 
-    transform: str = option("square224", "what happens to the images, see README", choices=tuple(TRANSFORMS.names()))
+    transform: str = _transform("square224")
     target: str = option(
         "defect",
         "what is told apart: defect (probability above or below a half), level (0, 1/3, 2/3, 1) or cell (mono, poly)",

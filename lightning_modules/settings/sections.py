@@ -89,7 +89,9 @@ class RunOptions(Options):
         "last: the newest under outputs/ and multirun/, or in hydra.run.dir",
     )
     ckpt_triangle: str = option(
-        "upper", "order of the covariance's triangle in a published checkpoint, see README", choices=("upper", "lower")
+        "upper",
+        "order of the covariance's triangle in a published checkpoint, see docs/checkpoints.md",
+        choices=("upper", "lower"),
     )
     ckpt_classifier: str = option(
         "load",
