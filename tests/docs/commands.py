@@ -21,6 +21,7 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 # Too slow here; what they do is tested elsewhere.
 LARGE = (
     "recipe=cub_resnet50_pade", "recipe=solar_lite0_pade", "trainer=ddp_cpu", "mode=analyze",
+    "sweep=search",
 )  # fmt: skip
 # Small models in the place of large ones, of large sizes and of many seeds and methods.
 SMALLER = {
@@ -39,7 +40,7 @@ IN_README = {"recipe=own_images": "dataset=folder"}
 def commands(page: Path) -> list[str]:
     """The commands in the blocks of a page, without comments."""
     blocks = re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
-    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return [line for line in lines if line.startswith("python run.py")]
 
 

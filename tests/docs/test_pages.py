@@ -14,7 +14,14 @@ from tests.docs.commands import PAGES, commands, prepare, small
 from tests.slow import slow_unless
 
 WITH_COMMANDS = [page for page in PAGES if commands(page)]
-VARIANTS = ("own_images.md", "plugins.md", "reports.md", "conditioning.md")  # what they do is done by other tests too
+VARIANTS = (
+    "own_images.md",
+    "plugins.md",
+    "reports.md",
+    "conditioning.md",
+    "loggers.md",
+    "hub.md",
+)  # what they do is done by other tests too
 WITH_PYTHON = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 # A block of Python, and the block of text that a sentence with "prints" announces, if there is one.
 PYTHON = re.compile(r"^```python\n(.*?)^```(?:\n+[^\n`]*prints[^\n`]*\n+```text\n(.*?)^```)?", re.S | re.M)
@@ -70,13 +77,13 @@ def test_the_options_it_names_exist(page):
     callbacks = {f"callbacks.{each}" for each in sections_of_callbacks()}
     for key in re.findall(r"(?<![\w./=-])[a-z]\w*(?:\.[a-z]\w*)+", code_in(page)):
         section, last = key.split(".")[0], key.split(".")[-1]
-        if section in sections() and last not in FILES and not key.startswith(OF_PLUGINS):
+        if section in sections() and last not in (*FILES, "option") and not key.startswith(OF_PLUGINS):
             assert find(key) or find(key.rsplit(".", 1)[0]) or key in callbacks, f"there is no option {key}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_names_it_gives_to_groups_exist(page):
-    for group, names in re.findall(r"(?<![\w./=-])([a-z_]+)=([a-z][\w,|]*)", code_in(page)):
+    for group, names in re.findall(r"(?<![\w./=-])([a-z_]+)=([a-z]\w[\w,|]*)", code_in(page)):
         if group in groups():
             unknown = set(re.split(r"[,|]", names)) - set(words_of(group)) - set(OF_PLUGINS)
             assert not unknown, f"{group}={unknown}"
