@@ -40,7 +40,7 @@ SOLAR = ("average", "isqrt", "pade", "taylor", "newton", "lyapunov", "halley", "
 
 
 def test_every_recipe_is_in_the_table():
-    known = {*TABLE, *(f"solar_lite0_{name}" for name in SOLAR), "hybrid_digits", "decorrelated_digits"}
+    known = {*TABLE, *(f"solar_lite0_{name}" for name in SOLAR), "hybrid_digits", "decorrelated_digits", "own_images"}
     assert {file.stem for file in (HERE / "recipe").glob("*.yaml")} == known
 
 
