@@ -169,7 +169,7 @@ def train(kind: str, method: str, condition: Condition, seed: int) -> dict[str, 
                 largest, clipped = max(largest, norm), clipped + (norm > CLIP)
                 optimizer.step()
                 schedule.step()
-                losses.append(float(loss))
+                losses.append(loss.item())
         update_bn([maps[:TRAIN]], head)
         head.eval()
         with torch.no_grad():

@@ -17,9 +17,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import lines
-from benchmarks.finetuning_runs import SEEDS, grid, read, run, study
+from benchmarks.finetuning_runs import SEEDS, Case, Done, grid, read, run, study
 
 HERE = Path(__file__).resolve().parent
+
+
+def pending(done: Done, seeds: int) -> list[Case]:
+    """What is to be done next: the search for rates, and after it the study, whose rates are known then."""
+    missing = [case for case in grid(done) if case not in done]
+    return missing or [case for case in study(done, seeds) if case not in done]
 
 
 def perform(file: Path, seeds: int, features: Path) -> None:
@@ -27,13 +33,8 @@ def perform(file: Path, seeds: int, features: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
-    while True:
-        done = read(file)
-        pending = [case for case in grid(done) if case not in done]  # the study's rates are known after the grid
-        pending = pending or [case for case in study(done, seeds) if case not in done]
-        if not pending:
-            return
-        for case in pending:
+    while cases := pending(read(file), seeds):
+        for case in cases:
             print(f"-- {case}", file=sys.stderr)
             lines.append(file, {"case": asdict(case), **run(case, features)})
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.finetuning import HERE
+from benchmarks.finetuning import HERE, pending
 from benchmarks.finetuning_page import page
 from benchmarks.finetuning_runs import (
     EPOCHS,
+    GRID_SEED,
     JUDGED,
     METHODS,
     MORE_RATES,
@@ -73,6 +74,16 @@ def test_seeds_count_that_every_method_has_done():
     assert fewer.seeds == found.seeds[:-1]
     assert fewer.more == found.more + len(METHODS) - 1
     assert last in set(study(DONE, last.seed + 1))
+
+
+def test_only_what_is_missing_is_done_the_search_for_rates_first():
+    seeds = len(Study(DONE).seeds)
+    assert pending(DONE, seeds) == []
+    lost = {case for case in DONE if case.seed in (1, GRID_SEED) and case.method == "newton"}
+    left = {case: result for case, result in DONE.items() if case not in lost}
+    assert set(pending(left, seeds)) == {case for case in lost if not case.tested}
+    left |= {case: DONE[case] for case in lost if not case.tested}
+    assert set(pending(left, seeds)) == {case for case in lost if case.tested}
 
 
 def test_the_page_is_that_of_the_runs():
