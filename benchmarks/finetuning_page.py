@@ -14,6 +14,7 @@ from benchmarks.finetuning_runs import (
     METHODS,
     MORE_RATES,
     RATES,
+    SEEDS,
     Done,
     judged,
     searched,
@@ -53,6 +54,7 @@ EFFECTS = _line("""
     deviations of the differences, p: as above, Holm's adjustment over all pairs. Last column: 95% interval of the
     difference in accuracy over test images, for these trained networks.
 """)
+MORE_SEEDS = f" Seeds beyond the first {SEEDS} were added after the results of those had been seen."
 LAYER = _line("""
     By the spectrum monitor, once an epoch, medians over images, then seeds: condition number of the covariances
     (eigenvalues that are not null) and effective rank, first to last measurement; smallest relative gap of two
@@ -110,17 +112,16 @@ def page(study: Study) -> str:
         "## What follows",
         "\n".join(f"- {sentence}" for sentence in conclusions(study)),
         "## What the evidence does not show",
-        LIMITS,
+        LIMITS + (MORE_SEEDS if len(study.seeds) > SEEDS else ""),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _missing(study: Study) -> list[str]:
-    wanted = 5
-    if len(study.seeds) >= wanted:
+    if len(study.seeds) >= SEEDS:
         return []
     more = f", and {study.more} runs of further seeds that do not count yet" if study.more else ""
-    return [f"Not complete: {len(study.seeds)} of {wanted} seeds are done{more}; `{COMMAND}` goes on where it stopped."]
+    return [f"Not complete: {len(study.seeds)} of {SEEDS} seeds are done{more}; `{COMMAND}` goes on where it stopped."]
 
 
 def _rates(study: Study) -> str:
