@@ -177,10 +177,12 @@ def test_layouts(name: str) -> None:
 
 @pytest.mark.usefixtures("fresh_dynamo")
 def test_several_functions_in_one_graph() -> None:
-    """Their methods and options are constants of the program, each its own."""
+    """Their methods and options are constants of the program, each its own; an exponent may be a tensor."""
+    alpha = torch.tensor(0.4, dtype=torch.float64)
 
     def several(P: Tensor) -> Tensor:
         roots = gcp.spectral_function(P) + gcp.spectral_function(P, "log", "taylor", degree=20, eps=1e-2)
+        roots = roots + gcp.spectral_function(P, "power", alpha=alpha, positive=True)
         return roots + sum(gcp.linalg.eigh(P, method=name).eigenvectors.abs() for name in ("taylor", "pade"))
 
     A = noise(2, 3, 5)
