@@ -36,7 +36,7 @@ from lightning_modules.settings.loggers import WandbOptions, chosen_loggers
 from lightning_modules.settings.modes import formats_of
 from lightning_modules.settings.search import SearchOptions
 
-SHOWN = 5  # wrong jobs whose reasons are told
+SHOWN = 5  # reasons that are told
 
 
 class ResumableSweeper(Sweeper):
@@ -155,8 +155,13 @@ class ResumableSweeper(Sweeper):
 
     def _overrides(self, arguments: list[str]) -> list[Override]:
         """The values of a sweep's file, then those of the command line."""
-        parser = OverridesParser.create(config_loader=self._context.config_loader)
-        return parser.parse_overrides([*(f"{key}={values}" for key, values in self.params.items()), *arguments])
+        loader = self._context.config_loader
+        parser = OverridesParser.create(config_loader=loader)
+        overrides = parser.parse_overrides([*(f"{key}={values}" for key, values in self.params.items()), *arguments])
+        for each in overrides:
+            if (each.is_range_sweep() or each.is_interval_sweep()) and each.key_or_group in loader.list_groups(""):
+                raise OptionError(f"{each.input_line} is a range, and names have none; write {each.key_or_group}=a,b,c")
+        return overrides
 
     def _check_no_run(self) -> None:
         given = [text for text in self._config.hydra.overrides.hydra if text.startswith("hydra.run.")]
@@ -167,18 +172,17 @@ class ResumableSweeper(Sweeper):
         """The jobs' configurations, Hydra's part too. Raises OptionError with all that are wrong, before any is run."""
         shared = in_all(jobs) if len(jobs) > 1 else set()
         configs: list[DictConfig] = []
-        wrong: dict[str, str] = {}
+        wrong: dict[str, list[str]] = {}  # names of the jobs, by what is wrong with them
         for job in jobs:
             try:
                 config = self._context.config_loader.load_sweep_config(self._config, list(job.overrides))
                 check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
                 configs.append(config)
             except (HydraException, OmegaConfBaseException, GCPError) as error:
-                wrong[" ".join(each for each in job.overrides if each not in shared)] = sentence(error)
+                name = " ".join(each for each in job.overrides if each not in shared)
+                wrong.setdefault(sentence(error), []).append(name)
         if wrong:
-            first = "; ".join(f"{name}: {reason}" for name, reason in list(wrong.items())[:SHOWN])
-            more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-            raise OptionError(f"{len(wrong)} of {len(jobs)} jobs are wrong, so none was started: {first}{more}")
+            raise OptionError(_of_wrong_jobs(wrong, len(jobs)))
         return configs
 
     def _subdir_given(self) -> bool:
@@ -205,3 +209,17 @@ def register_sweeper() -> None:
     """Put the sweeper in the place of Hydra's basic one, because Hydra takes others from a package of its own only."""
     basic = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
     Plugins.instance().class_name_to_class[basic] = ResumableSweeper
+
+
+def _of_wrong_jobs(wrong: dict[str, list[str]], count: int) -> str:
+    """The sentence for jobs that are ``wrong``, by reason, of ``count`` in all; what is wrong with all is said once."""
+    number = sum(map(len, wrong.values()))
+    if len(wrong) == 1 and number == count > 1:
+        (told,) = wrong
+    else:
+        likewise = {
+            reason: f" ({len(names) - 1} more likewise)" if names[1:] else "" for reason, names in wrong.items()
+        }
+        told = "; ".join(f"{wrong[each][0]}: {each}{likewise[each]}" for each in list(wrong)[:SHOWN])
+        told += f"; and {len(wrong) - SHOWN} more reasons" if len(wrong) > SHOWN else ""
+    return f"{number} of {count} jobs are wrong, so none was started: {told}"

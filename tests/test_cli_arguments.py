@@ -95,6 +95,7 @@ REFUSED = {
     "-m seed=0,1 hydra.run.dir=there": "hydra.run.dir=there is for a single run; a sweep goes to hydra.sweep.dir=DIR",
     "-m method=pade,padee": "1 of 2 jobs are wrong, so none was started: method=padee: unknown method 'padee'",
     "-m optimizer.lr=0.1,-1": "optimizer.lr=-1: optimizer.lr must be greater than 0",
+    "-m method=pade,newton trainer.max_epochs=0": "2 of 2 jobs are wrong, so none was started: trainer.max_epochs must",
     "seed=4294967296": "seed must be at most 4294967295",
     "seed=-1": "seed must be at least 0",
     "data.seed=18446744073709551616": "data.seed must be at most 4294967295",

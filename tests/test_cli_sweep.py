@@ -80,6 +80,8 @@ def test_what_is_wrong_with_a_job_is_found_before_the_first_one_trains(cli, tmp_
     assert "unknown option method.degree" in outcome.err
     assert "unknown method 'padee' (did you mean 'pade'?)" in outcome.err
     assert "4 of 6 jobs are wrong, so none was started: method=pade method.degree=6: unknown option" in outcome.err
+    assert outcome.err.count("unknown option method.degree") == 1  # and the other degree likewise
+    assert "method=range(1,3) is a range, and names have none; write method=a,b,c" in cli("-m", "method=range(1,3)").err
     outcome = cli("-m", "optimizer.lr=0.1,-1", *SMALL, "hydra.sweep.dir=sweep")  # a range, not a name
     assert "optimizer.lr=-1: optimizer.lr must be greater than 0" in outcome.err
     assert not (tmp_path / "sweep").exists()
