@@ -2,70 +2,97 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+from omegaconf import DictConfig, OmegaConf
+
 from gcp.errors import SweepFailedError
+from gcp.options import make_options
 from lightning_modules.run.find_checkpoint import to_resume
 from lightning_modules.run.summary import OK, read_summary
 from lightning_modules.run.sweep import ASIDE, Job, launch
-from lightning_modules.search.trials import Search, Trial
+from lightning_modules.search.page import CSV, best_of, parts, write_trials
+from lightning_modules.search.trials import Search, Trial, as_run
 from lightning_modules.settings.search import SearchOptions
 
 OWN = ("search.trials=", "search.together=", "logger=", "logger.", "report.", "hydra.")  # what changes no trial
 
 
-def search_in(
-    directory: Path, options: SearchOptions, space: dict[str, Any], fixed: list[str], seed: int, resume: bool
-) -> Search:
-    """The search in ``directory``, new or going on. Raises TakenError or DataError, see `Search`."""
-    asked = [each for each in fixed if not each.startswith((*ASIDE, *OWN))]
-    return Search(directory, options, space, asked, seed, resume)
-
-
-def run_trials(
-    search: Search, fixed: list[str], named: Callable[[Job, int], str], start: Callable[[list[list[str]]], object]
-) -> None:
-    """Do trials until there are as many as were asked for.
+class Searching:
+    """The search of one command.
 
     Args:
-        search: the search.
+        config: a configuration with the options all trials have.
+        directory: the sweep's.
         fixed: the arguments all trials have.
-        named: gives the job of a trial its directory, from its number.
-        start: takes the arguments of each job, as `launch` wants it.
+        space: Optuna's distribution of each option that is searched.
 
-    Raises:
-        SweepFailedError: no trial has come to an end with a result.
+    Raises TakenError or DataError, see `Search`.
     """
-    try:
-        while trials := _taken(search):
-            jobs = {trial.number: _job(search, trial, fixed, named) for trial in trials}
-            todo = [job for job in jobs.values() if not _done(search.directory / job.name)]
-            launch(todo, search.directory, start)
-            for trial in trials:
-                search.settle(trial, search.directory / jobs[trial.number].name)
-    finally:
-        search.release()
-    if not any(each.value is not None for each in search.finished()):
-        raise SweepFailedError(f"none of the trials has a result, see {search.directory}")
 
+    def __init__(self, config: DictConfig, directory: Path, fixed: list[str], space: dict[str, Any]) -> None:
+        self.fixed = fixed
+        self.metric = str(config.search.metric or config.callbacks.monitor)
+        values: Any = OmegaConf.to_container(config.search)
+        options = make_options(SearchOptions, {**values, "metric": self.metric}, "section 'search'")
+        asked = [each for each in fixed if not each.startswith((*ASIDE, *OWN))]
+        self.search = Search(directory, options, space, asked, int(config.seed), bool(config.sweep.resume))
 
-def _taken(search: Search) -> list[Trial]:
-    found: list[Trial] = []
-    while len(found) < search.options.together and (trial := search.take()) is not None:
-        found.append(trial)
-    return found
+    def run(self, named: Callable[[Job, int], str], start: Callable[[list[list[str]]], object]) -> None:
+        """Do trials until there are as many as were asked for.
 
+        Args:
+            named: gives the job of a trial its directory, from its number.
+            start: takes the arguments of each job, as `launch` wants it.
 
-def _job(search: Search, trial: Trial, fixed: list[str], named: Callable[[Job, int], str]) -> Job:
-    options = dataclasses.asdict(search.options)
-    own = [f"search.metric={options['metric']}", f"search.journal='{search.file}'", f"search.trial={trial.number}"]
-    job = Job([*fixed, *(f"{name}={value}" for name, value in trial.values.items()), *own])
-    job.name = named(job, trial.number)
-    job.ckpt = to_resume(search.directory / job.name)
-    return job
+        Raises:
+            SweepFailedError: no trial has come to an end with a result.
+        """
+        search = self.search
+        try:
+            while trials := self._taken():
+                jobs = {trial.number: self._job(trial, named) for trial in trials}
+                todo = [job for job in jobs.values() if not _done(search.directory / job.name)]
+                launch(todo, search.directory, start)
+                for trial in trials:
+                    search.settle(trial, search.directory / jobs[trial.number].name)
+        finally:
+            search.release()
+        if not any(each.value is not None for each in search.finished()):
+            raise SweepFailedError(f"none of the trials has a result, see {search.directory}")
+
+    def write_trials(self) -> bool:
+        """Write search.csv, if a trial has ended; tells whether."""
+        if self.search.finished():
+            write_trials(self.search.study, self.metric, self.search.directory / CSV)
+        return bool(self.search.finished())
+
+    def parts(self) -> Iterator[Markup]:
+        """What it has found, for the report's page."""
+        return parts(self.search.study, self.metric)
+
+    def print_best(self) -> None:
+        """A line on the best trial."""
+        best = best_of(self.search.study)
+        if best is not None:
+            values = " ".join(f"{name}={value}" for name, value in as_run(best.params).items())
+            print(f"best trial {best.number}: {self.metric}={best.value:.4f} with {values}")
+
+    def _taken(self) -> list[Trial]:
+        found: list[Trial] = []
+        while len(found) < self.search.options.together and (trial := self.search.take()) is not None:
+            found.append(trial)
+        return found
+
+    def _job(self, trial: Trial, named: Callable[[Job, int], str]) -> Job:
+        own = [f"search.metric={self.metric}", f"search.journal='{self.search.file}'", f"search.trial={trial.number}"]
+        job = Job([*self.fixed, *(f"{name}={value}" for name, value in trial.values.items()), *own])
+        job.name = named(job, trial.number)
+        job.ckpt = to_resume(self.search.directory / job.name)
+        return job
 
 
 def _done(directory: Path) -> bool:

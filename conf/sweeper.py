@@ -23,7 +23,6 @@ from conf.check_options import check
 from conf.messages import sentence
 from conf.overrides import values_of
 from gcp.errors import GCPError, OptionError
-from gcp.options import make_options
 from lightning_modules.run.interruption import Interrupted
 from lightning_modules.run.job import InterruptedRunError
 from lightning_modules.run.lock import locked
@@ -34,7 +33,6 @@ from lightning_modules.run.sweep import Job, check_all_ok, in_all, jobs_of, laun
 from lightning_modules.search.journal import need_optuna
 from lightning_modules.settings.loggers import WandbOptions, chosen_loggers
 from lightning_modules.settings.modes import formats_of
-from lightning_modules.settings.search import SearchOptions
 
 SHOWN = 5  # reasons that are told
 
@@ -87,35 +85,25 @@ class ResumableSweeper(Sweeper):
         """Run the trials of a search, then report. Raises as `sweep`; OptionError for a space that is none."""
         need_optuna()
         from conf.search_space import corners, space_of
-        from conf.searching import run_trials, search_in
-        from lightning_modules.search.page import CSV, best_of, parts, write_trials
-        from lightning_modules.search.trials import as_run
+        from conf.searching import Searching
+        from lightning_modules.search.page import CSV
 
         fixed, space = space_of(self._overrides(arguments))
-        configs = self._compose([Job([*fixed, *corner]) for corner in corners(space)])
-        config = configs[0]
-        values: Any = OmegaConf.to_container(config.search)
-        metric = str(config.search.metric or config.callbacks.monitor)
-        options = make_options(SearchOptions, {**values, "metric": metric}, "section 'search'")
+        config = self._compose([Job([*fixed, *corner]) for corner in corners(space)])[0]
         directory = self._directory()
-        search = search_in(directory, options, space, fixed, int(config.seed), bool(self._config.sweep.resume))
+        search = Searching(config, directory, fixed, space)
         OmegaConf.save(self._config, directory / SWEEP_CONFIG)
 
         def named(job: Job, number: int) -> str:
-            (own,) = self._compose([job])
-            return self._name(own, number)
+            return self._name(self._compose([job])[0], number)
 
         def report() -> None:
-            if search.finished():
-                write_trials(search.study, metric, directory / CSV)
-                self._report(directory, parts(search.study, metric), [CSV])
-                best = best_of(search.study)
-                if best is not None:
-                    found = " ".join(f"{name}={value}" for name, value in as_run(best.params).items())
-                    print(f"best trial {best.number}: {metric}={best.value:.4f} with {found}")
+            if search.write_trials():
+                self._report(directory, search.parts(), [CSV])
+                search.print_best()
 
         with self._resumable(directory, report):
-            run_trials(search, fixed, named, self._start)
+            search.run(named, self._start)
         return []
 
     def _directory(self) -> Path:

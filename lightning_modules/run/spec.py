@@ -64,9 +64,11 @@ class Run:
 
     @property
     def name(self) -> str:
-        """METHOD-BACKBONE-DATASET-sSEED, and what a sweep varies; a hybrid run has FIRST+SECOND for METHOD."""
+        """METHOD-BACKBONE-DATASET-sSEED, and what a sweep varies, or the trial; a hybrid run has FIRST+SECOND."""
         second = self.config.get("switch", {}).get("to")
         method = self.method if second is None else f"{self.method}+{second}"
         place = f"-{self.backbone}-{self.dataset}-s{self.seed}"
         _, _, varied = self.directory.name.partition(f"{place}-") if self.sweep else ("", "", "")
+        trial = (self.config.get("search") or {}).get("trial")
+        varied = varied if trial is None else f"trial{trial}"
         return f"{method}{place}" + (f"-{varied}" if varied else "")

@@ -18,6 +18,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from conf.search_space import corners, space_of
 from gcp.errors import DataError, OptionError
 from lightning_modules.run.directory import TakenError
+from lightning_modules.run.spec import Run
 from lightning_modules.search.journal import FILE, open_study
 from lightning_modules.search.page import importances, parts, write_trials
 from lightning_modules.search.trials import Search
@@ -32,6 +33,13 @@ SEARCH = (
 
 
 LR_ALONE = ("-m", "sweep=search", "optimizer.weight_decay=0.1", "training.label_smoothing=0")
+
+
+def test_a_trial_is_named_after_its_number():
+    """Loggers list trials by name."""
+    named = {"method": {"name": "pade"}, "backbone": {"name": "tiny"}, "data": {"name": "digits"}, "seed": 0}
+    assert Run(Path("3-pade-tiny-digits-s0"), {**named, "search": {"trial": 3}}).name == "pade-tiny-digits-s0-trial3"
+    assert Run(Path("3-pade-tiny-digits-s0"), {**named, "search": {"trial": None}}).name == "pade-tiny-digits-s0"
 
 
 def rows_of(file):
