@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin
 from conf.known import Known
 from gcp.options import range_of
 
-_ONE = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
+_ONE = {int: "an integer", float: "a number", str: "text", bool: "true or false", Any: "text or a list"}
 _MANY = {int: "integers", float: "numbers", str: "words"}
 
 

@@ -16,6 +16,7 @@ from conf.check_options import check
 from conf.known import known_options
 from conf.overrides import names_set_by
 from conf.schema import HERE, register, schema_of
+from conf.values import takes
 from conf.writing import owned, written
 from datamodules.datasets import DATASETS, register_dataset
 from gcp.errors import OptionError
@@ -154,6 +155,12 @@ def test_a_schema_keeps_defaults_and_accepts_overrides():
     node.size = 5
     node.names.append("b")
     assert OmegaConf.structured(schema_of(Sample, name="sample")).names == ["a"]
+
+
+def test_what_an_option_takes_is_said_in_words():
+    """Not by the names of Python's types."""
+    said = {option.key: takes(option) for option in known_options() if not option.choices}
+    assert not {key: words for key, words in said.items() if re.search(r"\b(Any|int|str|bool|float|Mapping)\b", words)}
 
 
 def test_help_calls_a_missing_value_what_the_command_line_calls_it():
