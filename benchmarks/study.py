@@ -6,7 +6,7 @@ again; runs take one thread each, as many at a time as there are cores.
 
 python -m benchmarks.study --report            # the page from the runs that are there
 python -m benchmarks.study --dataset folder --root DIR --seeds 5   # on images of your own, standard condition
-python -m benchmarks.study --dataset fashion_mnist --conditions rank-deficient --seeds 3   # of 4,000 images
+python -m benchmarks.study --dataset fashion_mnist --conditions rank-deficient   # of 4,000 images
 """
 
 from __future__ import annotations
@@ -239,7 +239,11 @@ def page(rows: list[Row], command: str) -> str:
         "positions); tiny batch, the same in batches of 4, 3 epochs; large rate, the same with learning rate 1. Test "
         "accuracy in %, mean ± standard deviation over the seeds that finished and did not collapse (fewer than twice "
         "as many right as guessing would give); seconds are the processor's, one thread. "
-        + " ".join(f"Of {name}, the first {count:,} training images, not augmented." for name, count in FEWER.items()),
+        + " ".join(
+            f"Of {name} (`{command} --dataset {name} --conditions rank-deficient`), the first {count:,} training images, not "
+            "augmented."
+            for name, count in FEWER.items()
+        ),
         "![test accuracies](results/study.png)",
     ]
     for name, group in groups:

@@ -34,7 +34,7 @@ def test_every_method_ran_under_every_condition_with_every_seed():
     assert all(
         Case(method, "fashion_mnist", "rank-deficient", "mixed", seed) in DONE
         for method in METHODS
-        for seed in range(3)
+        for seed in range(SEEDS)
     )
     for dataset in ("digits", "textures"):
         for condition in CONDITIONS:
