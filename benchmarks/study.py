@@ -239,11 +239,7 @@ def page(rows: list[Row], command: str) -> str:
         "positions); tiny batch, the same in batches of 4, 3 epochs; large rate, the same with learning rate 1. Test "
         "accuracy in %, mean ± standard deviation over the seeds that finished and did not collapse (fewer than twice "
         "as many right as guessing would give); seconds are the processor's, one thread. "
-        + " ".join(
-            f"Of {name} (`{command} --dataset {name} --conditions rank-deficient`), the first {count:,} training images, not "
-            "augmented."
-            for name, count in FEWER.items()
-        ),
+        + " ".join(_fewer_said(name, command) for name in FEWER),
         "![test accuracies](results/study.png)",
     ]
     for name, group in groups:
@@ -259,6 +255,11 @@ def page(rows: list[Row], command: str) -> str:
     parts += ["## What follows", "\n".join(f"- {sentence}" for sentence in conclusions(groups))]
     parts += ["## What the evidence does not show", LIMITS]
     return "\n\n".join(parts) + "\n"
+
+
+def _fewer_said(name: str, command: str) -> str:
+    made = f"{command} --dataset {name} --conditions rank-deficient"
+    return f"Of {name} (`{made}`), the first {FEWER[name]:,} training images, not augmented."
 
 
 LIMITS = (
