@@ -31,7 +31,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_examples", "building", "gallery/index.rst"]
 
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 suppress_warnings = ["config.cache", "myst.header"]  # a page of benchmarks/ may go from # to ###
 
@@ -49,4 +49,3 @@ html_title = f"gcp {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
-mathjax_path = "mathjax"  # none is loaded: formulas are written in plain text

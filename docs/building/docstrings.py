@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
+# What Napoleon takes for a list of errors, though it is a sentence: "Raises:", and no "SomeError: when" below it.
+SENTENCE = re.compile(r"^Raises:\n +(?!\w+(?:, \w+)*: )(.*(?:\n +.*)*)", re.M)
 CODE = re.compile(r"(``.*?``|`[^`]*`)")
 MARKUP = re.compile(r"[*|\\]|(?<=\w)_(?!\w)")
 
 
 def escape(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Sphinx's event: escape signs of markup outside code and doctests, in place."""
+    text = SENTENCE.sub(lambda found: "Raises: " + re.sub(r"\n +", " ", found[1]), "\n".join(lines))
+    lines[:] = text.split("\n")
     doctest = False
     for index, line in enumerate(lines):
         doctest = bool(line.strip()) and (doctest or line.lstrip().startswith(">>>"))

@@ -59,8 +59,9 @@ def _callback(name: str) -> str:
 
 
 def _options(options: list[Known]) -> str:
-    rows = []
+    """A list of definitions: it can be read on a telephone, where a table of four columns cannot."""
+    entries = []
     for (key, default, range_, help), owners in rows_of(options).items():
-        of = f" (of {', '.join(owners)})" if owners else ""
-        rows.append((f"`{key}`", f"`{default}`" if default else "", range_, help + of))
-    return table(("option", "default", "takes", "what it does"), rows)
+        of = f"; of {', '.join(owners)}" if owners else ""
+        entries.append(f"`{key}` = `{default or '...'}`\n: {help}\n\n  *{range_ or 'anything'}{of}*\n")
+    return "\n".join(entries)
