@@ -24,7 +24,8 @@ PAGES += sorted((ROOT / "benchmarks").glob("*.md"))
 def test_links_to_files_lead_somewhere(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
     targets = re.findall(r"\]\((?![a-z]+:|#)([^)#\s]+)", text)
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    made = {f"options/{name}.md" for name in options.pages()}  # by the build, from the registries
+    assert [target for target in targets if not (page.parent / target).exists() and target not in made] == []
 
 
 def test_every_option_stands_on_the_page_of_its_group():
