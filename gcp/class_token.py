@@ -56,14 +56,14 @@ def check_class_token(fusion: str | None, has_token: bool, name: str) -> None:
 
     >>> check_class_token("sum", False, "tiny")
     Traceback (most recent call last):
-    gcp.errors.OptionError: the backbone tiny has no class token to add (class_token=sum): leave class_token at null
+    gcp.errors.OptionError: the backbone tiny has no class token to add (class_token=sum): leave class_token out
     """
     if fusion is None:
         return
     if fusion not in FUSIONS:
-        raise OptionError(f"class_token must be null or one of {', '.join(FUSIONS)}, got {fusion!r}"
+        raise OptionError(f"class_token must be None or one of {', '.join(FUSIONS)}, got {fusion!r}"
                           f"{nearest(str(fusion), FUSIONS)}")  # fmt: skip
     if not has_token:
         raise OptionError(
-            f"the backbone {name} has no class token to add (class_token={fusion}): leave class_token at null"
+            f"the backbone {name} has no class token to add (class_token={fusion}): leave class_token out"
         )

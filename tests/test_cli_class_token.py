@@ -32,7 +32,7 @@ def test_a_checkpoint_knows_what_became_of_the_token(cli, tmp_path, summary_of):
 def test_a_backbone_without_a_class_token_is_refused(cli):
     outcome = cli("backbone.class_token=concat", *SMALL, "hydra.run.dir=run")
     assert outcome.code == 1
-    assert "the backbone tiny has no class token to add (class_token=concat): leave class_token at null" in outcome.err
+    assert "the backbone tiny has no class token to add (class_token=concat): leave class_token out" in outcome.err
     assert "class_token must be one of sum, concat, got 'cat'" in cli("backbone.class_token=cat", *SMALL).err
 
 

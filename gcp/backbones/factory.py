@@ -69,7 +69,7 @@ def _whiten(backbone: nn.Module, name: str) -> None:
     try:
         replace_batchnorm(backbone, eps=WHITENING_EPS, relative=True)
     except OptionError as error:
-        raise OptionError(f"the backbone {name} cannot be whitened: {error}; use whitening=null") from None
+        raise OptionError(f"the backbone {name} cannot be whitened: {error}; leave whitening out") from None
 
 
 def check_map(features: object, channels: int) -> None:

@@ -130,7 +130,7 @@ def _published(architecture: str, name: str) -> Mapping[str, Tensor]:
         folder = os.path.join(torch.hub.get_dir(), "checkpoints")
         raise WeightsError(
             f"could not fetch the weights {name} of {architecture} ({error}); without network, put the file "
-            f"{os.path.basename(weights.url)} from {weights.url} into {folder}, or use weights=null"
+            f"{os.path.basename(weights.url)} from {weights.url} into {folder}, or leave weights out"
         ) from error
     return state
 

@@ -107,5 +107,5 @@ def test_a_backbone_without_one_is_refused(backbone: str, options: dict[str, obj
 
 
 def test_another_word_is_refused() -> None:
-    with pytest.raises(OptionError, match=r"class_token must be null or one of sum, concat, got 'sums' .*'sum'"):
+    with pytest.raises(OptionError, match=r"class_token must be None or one of sum, concat, got 'sums' .*'sum'"):
         network("sums")
