@@ -40,6 +40,7 @@ autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 autosummary_generate = False  # its tables alone; api.py writes the pages
 default_role = "py:obj"
+highlight_language = "none"  # of blocks that name none: formulas, layouts
 maximum_signature_line_length = 80
 
 sphinx_gallery_conf = gallery.SETTINGS
