@@ -44,8 +44,8 @@ class SpectralMethod:
         """Raise DerivativeError for ``what`` unless the kernel is the divided differences of f."""
         if not self.exact or self.keep is not None:
             raise DerivativeError(
-                f"method '{self.name}' has no {what}, since its gradient is deliberately not the exact derivative; use "
-                "method 'lyapunov', or only the gradient"
+                f"method '{self.name}' has no {what}: its gradient is no exact derivative, or loses digits between "
+                "close eigenvalues, and more of them if derived again; use method 'lyapunov', or only the gradient"
             )
 
     def require_twice_differentiable(self) -> None:

@@ -103,8 +103,8 @@ WHITENING = whitening()
 def no_derivative(name: str) -> dict[str, str]:
     """Cells of a method that is deliberately no derivative."""
     said = (
-        f"method '{name}' has no {{}}, since its gradient is deliberately not the exact derivative; use method "
-        "'lyapunov', or only the gradient"
+        f"method '{name}' has no {{}}: its gradient is no exact derivative, or loses digits between close eigenvalues, "
+        "and more of them if derived again; use method 'lyapunov', or only the gradient"
     )
     forward = dict.fromkeys(("hessian", "forward mode", "jacfwd"), said.format("derivatives in forward mode"))
     own = dict.fromkeys(("gradient", "complex", "jacrev"), OWN)
