@@ -122,7 +122,8 @@ def run(case: Case, features: Path) -> dict[str, Any]:
         except (NonFiniteError, DecompositionError) as failed:
             error = str(failed)
         rows = _rows(Path(folder, "metrics.csv"))
-    tested = {name: summary.get(name) for name in summary if name.startswith(("test/", "test_final/"))}
+    sections = (names.of(names.TEST, ""), names.of(names.TEST_FINAL, ""))
+    tested = {name: summary.get(name) for name in summary if name.startswith(sections)}
     return {
         "overrides": case.overrides,
         "error": error,

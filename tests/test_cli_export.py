@@ -142,4 +142,4 @@ def test_wrong_options_are_one_sentence(cli):
     assert "mode=export needs ckpt_path" in cli("mode=export").err
     outcome = cli("mode=export", "ckpt_path=last", "export.format=tflite")
     assert outcome.code == 1
-    assert "export.format must be one of torch, onnx, both, got 'tflite'" in outcome.err
+    assert "export.format must be one of torch, onnx, both, hub, got 'tflite'" in outcome.err

@@ -68,9 +68,10 @@ def test_the_bars_are_a_line_each(tmp_path, width):
 
 def test_every_logger_counts_epochs_from_one():
     from lightning_modules.loggers import csv as metrics_csv
-    from lightning_modules.loggers import tensorboard, wandb
+    from lightning_modules.loggers import mlflow, tensorboard, wandb
 
-    classes = {"csv": metrics_csv.MetricsCSV, "tensorboard": tensorboard.Events, "wandb": wandb.Metrics}
+    classes = {"csv": metrics_csv.MetricsCSV, "mlflow": mlflow.Metrics, "tensorboard": tensorboard.Events}
+    classes["wandb"] = wandb.Metrics
     assert set(classes) == set(LOGGERS.names())
     assert all(issubclass(each, CountedFromOne) for each in classes.values())
 
