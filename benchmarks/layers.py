@@ -24,6 +24,7 @@ from benchmarks.environment import environment
 from benchmarks.floor import Floor
 from benchmarks.measure import Step, interleaved, peak_bytes, saved_bytes
 from benchmarks.oracle import exact, relative_error
+from benchmarks.parts import parts
 from benchmarks.report import markdown, plot
 from gcp.methods import SPECTRAL
 from gcp.pooling.factory import create_pooling
@@ -118,6 +119,14 @@ def measure_case(shape: str, batch: int, device: torch.device, args: argparse.Na
     times = interleaved(steps, args.repeats, args.budget, device, tick)
     for name, time in times.items():
         rows.setdefault(name, {}).update(time)
+
+    def floor_once() -> None:
+        floor.forward()
+        floor.backward()
+
+    for name, step in {"floor": floor_once, **{name: one.both for name, one in passes.items()}}.items():
+        if name == "floor" or name.startswith("gcp "):
+            rows[name]["parts"] = parts(step, device, args.repeats)
     return {"shape": shape, "batch": batch, "device": device.type, "layers": rows}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,8 @@ def grow(args: argparse.Namespace, path: Path) -> dict[str, Any]:
         "images": args.images, "pixels": args.pixels,
         "machine": {name: value for name, value in facts.items() if name != "date"},
     }  # fmt: skip
-    report: dict[str, Any] = {"settings": settings, "environment": facts, "points": [], "steps": {}}
+    load = {"load": f"{os.getloadavg()[0]:.1f}"}  # of the machine before, as uptime says it
+    report: dict[str, Any] = {"settings": settings, "environment": facts | load, "points": [], "steps": {}}
     if path.exists() and not args.fresh:
         before = json.loads(path.read_text())
         if before["settings"] == settings and not before.get("finished"):

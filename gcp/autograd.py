@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
@@ -9,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch._C import _functorch
+from torch.autograd import forward_ad
 
 from gcp.errors import DerivativeError
 
@@ -19,8 +21,16 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
     Sums of products, and decompositions, need all digits their inputs have.
     """
     kind = tensor.device.type
-    # The meta device has no autocast to switch off.
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+    if not torch.amp.is_autocast_available(kind):  # as on the meta device
+        return nullcontext()
+    if not torch.compiler.is_compiling() and not torch.is_autocast_enabled(kind):
+        return nullcontext()  # a program may run under another autocast than it was compiled under
+    return torch.autocast(kind, enabled=False)
+
+
+def _may_be_differentiated() -> bool:
+    """Whether more can come of a Function than its outputs: a gradient, a tangent, or what torch.func makes of it."""
+    return torch.is_grad_enabled() or forward_ad._current_level >= 0 or bool(_functorch.get_interpreter_stack())
 
 
 class ReverseMode(torch.autograd.Function):
@@ -31,6 +41,12 @@ class ReverseMode(torch.autograd.Function):
 
     generate_vmap_rule = True
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # torch asks for it in each call; where it is written down that takes a fifth of the time.
+        forward: Any = cls.forward
+        forward.__signature__ = inspect.signature(forward)
+
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         """Nothing to keep, unless a Function says what."""
@@ -38,6 +54,8 @@ class ReverseMode(torch.autograd.Function):
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """The Function's outputs; raises DerivativeError where an input carries a forward-mode tangent."""
+        if not (torch.compiler.is_compiling() or _may_be_differentiated()):
+            return cls.forward(*args, **kwargs)
         try:
             return super().apply(*args, **kwargs)
         except NotImplementedError as error:
@@ -87,7 +105,7 @@ class BothModes(ReverseMode):
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """The Function's outputs."""
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or not _may_be_differentiated():
             return super().apply(*args, **kwargs)
         return super(BothModes, cls.in_eager_mode).apply(*args, **kwargs)
 

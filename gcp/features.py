@@ -185,6 +185,27 @@ def centred(flat: Tensor) -> Tensor:
     return torch.where(size <= root * unresolved, 0, deviation / root)
 
 
+def mark_symmetric(matrix: Tensor) -> Tensor:
+    """``matrix``, remembered to be symmetric until it is changed; the result of any operation on it is not.
+
+    >>> G = mark_symmetric(torch.ones(2, 2))
+    >>> is_marked(G), is_marked(G + 0), is_marked(G.mul_(2))
+    (True, False, False)
+    """
+    if not (torch.compiler.is_compiling() or matrix.is_inference()):
+        matrix._gcp_symmetric = matrix._version  # type: ignore[attr-defined]  # a note on the tensor itself
+    return matrix
+
+
+def is_marked(matrix: Tensor) -> bool:
+    """Whether `mark_symmetric` was called on this very tensor, and nothing has changed it since.
+
+    >>> is_marked(torch.eye(2))
+    False
+    """
+    return not torch.compiler.is_compiling() and getattr(matrix, "_gcp_symmetric", None) == matrix._version
+
+
 def symmetric(matrix: Tensor) -> Tensor:
     """sym(G) = (G + G^H)/2, of a complex matrix the Hermitian part: (..., n, n) to (..., n, n).
 

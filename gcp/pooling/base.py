@@ -77,7 +77,7 @@ class MatrixPooling(nn.Module, ABC):
 
     def vector(self, matrix: Tensor) -> Tensor:
         """(B, C, C) to (B, out_features)."""
-        vector: Tensor = self.vectorise(classifier_map(matrix, self.classifier_map))
+        vector: Tensor = self.vectorise(classifier_map(matrix, self.classifier_map), symmetric=True)
         return vector
 
     @property

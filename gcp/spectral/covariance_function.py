@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gcp.autograd import BothModes, keep, no_derivative, without_autocast
-from gcp.features import eye_like, symmetric
+from gcp.features import eye_like, is_marked, symmetric
 from gcp.scaling import narrowed
 from gcp.spectral.covariance_curvature import covariance_curvature
 from gcp.spectral.decomposition import factorise
@@ -124,16 +124,19 @@ class CovarianceGradient(BothModes):
         positions = V.shape[-2]
         with without_autocast(U):
             kernel = _kernel(method, eigenvalues, U, V)
-            folded = ((kernel.among - kernel.null) * kernel.root).to(U.dtype)
-            null = (kernel.null * kernel.root).to(U.dtype)
             G, unit = narrowed(grad, U.dtype)
-            GU = ((G + G.mH) @ U).mul_(0.5)  # sym(G) U; C x n is less to halve than C x C
-            A = U.mH @ GU
-            T = U @ (folded * A) + GU * null
+            S, halves = (G, 1) if is_marked(grad) else (G + G.mT, 2)  # sym(G), times so many
+            SU = torch.bmm(S, U)
+            A = torch.bmm(U.mT, SU)
+            root = kernel.root * (2 / halves / positions**0.5)
+            folded = (kernel.among - kernel.null).mul_(root).to(U.dtype)
+            T = torch.addcmul(torch.bmm(U, folded * A), SU, (kernel.null * root).to(U.dtype))
             if kernel.loewner.trace is not None:
-                c = kernel.loewner.trace_coefficient(A, G)
-                T = T + U * (c[..., None, None] * kernel.root).to(U.dtype)
-            grad_x: Tensor = (T * (2 / positions**0.5)) @ V.mH * unit
+                c = kernel.loewner.trace_coefficient(A / halves, G)
+                T = T + U * (halves * c[..., None, None] * root).to(U.dtype)
+            grad_x: Tensor = torch.bmm(T, V.mT)
+            if isinstance(unit, Tensor):
+                grad_x = grad_x * unit
         return grad_x
 
     @staticmethod

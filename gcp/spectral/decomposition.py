@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import torch
@@ -73,6 +73,9 @@ def choose_route(precision: str, path: str, dtype: torch.dtype, channels: int, p
     return Route(path, double, at_least_float32(dtype) if precision == "mixed" else double)
 
 
+_known_route = lru_cache(choose_route)  # where sizes are numbers
+
+
 def factorise(features: Tensor, options: SpectralOptions) -> Factors:
     """Factors of the covariances of features (B, C, N).
 
@@ -93,7 +96,7 @@ def factorise(features: Tensor, options: SpectralOptions) -> Factors:
             features = features.masked_fill(nonfinite(features)[:, None, None], 0)
         return Factors(*_factorise(features, route, lapack.plain_eigh, lapack.plain_svd))
     choices = (options.precision, options.path, options.nonfinite, options.solver)
-    return Factors(*torch.ops.gcp.factorise(features, *choices))
+    return Factors(*torch.ops.gcp.factorise.default(features, *choices))
 
 
 def _operator(features: Tensor, precision: str, path: str, unusual: str, solver: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,7 +104,7 @@ def _operator(features: Tensor, precision: str, path: str, unusual: str, solver:
     if not features.numel():
         nothing: tuple[Tensor, Tensor, Tensor] = _allocate(features, precision, path)
         return nothing
-    route = choose_route(precision, path, features.dtype, channels, positions)
+    route = _known_route(precision, path, features.dtype, channels, positions)
     eigh = partial(solvers.eigh, solver=solver)
     if unusual == "nan":
         return _with_nan(features, route, eigh, lapack.svd)

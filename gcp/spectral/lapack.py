@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from gcp.errors import DecompositionError, SpeedWarning
-from gcp.spectral.pool import in_parallel
+from gcp.spectral.pool import in_parallel, threads_for
 
 Parts = tuple[Tensor, ...]
 Decompose = Callable[[Tensor], Parts]
@@ -97,9 +97,12 @@ def eigh(matrix: Tensor, decompose: Decompose | None = None) -> Parts:
     Raises:
         DecompositionError: a matrix that cannot be decomposed even rescaled, on the CPU and with jitter; names it.
     """
-    values = matrix.new_empty(matrix.shape[:-1], dtype=matrix.dtype.to_real())
-    vectors = torch.empty_like(matrix).mT  # columns together, as LAPACK's
-    return _spread(decompose or plain_eigh, matrix, (values, vectors))
+
+    def empty() -> Parts:
+        vectors = torch.empty_like(matrix).mT  # columns together, as LAPACK's
+        return matrix.new_empty(matrix.shape[:-1], dtype=matrix.dtype.to_real()), vectors
+
+    return _spread(decompose or plain_eigh, matrix, empty)
 
 
 def svd(matrix: Tensor, full_matrices: bool = False) -> Parts:
@@ -112,10 +115,13 @@ def svd(matrix: Tensor, full_matrices: bool = False) -> Parts:
     """
     batch, rows, columns = matrix.shape
     rank = min(rows, columns)
-    values = matrix.new_empty((batch, rank), dtype=matrix.dtype.to_real())
-    U = matrix.new_empty((batch, rows, rows if full_matrices else rank))
-    Vh = matrix.new_empty((batch, columns if full_matrices else rank, columns))
-    return _spread(full_svd if full_matrices else plain_svd, matrix, (values, U, Vh))
+
+    def empty() -> Parts:
+        U = matrix.new_empty((batch, rows, rows if full_matrices else rank))
+        Vh = matrix.new_empty((batch, columns if full_matrices else rank, columns))
+        return matrix.new_empty((batch, rank), dtype=matrix.dtype.to_real()), U, Vh
+
+    return _spread(full_svd if full_matrices else plain_svd, matrix, empty)
 
 
 def plain_eigh(matrix: Tensor) -> Parts:
@@ -136,11 +142,15 @@ def full_svd(matrix: Tensor) -> Parts:
     return values, U, Vh
 
 
-def _spread(decompose: Decompose, batch: Tensor, out: Parts) -> Parts:
-    """``decompose(batch)``, into ``out`` on a CPU, whose cores share it."""
+def _spread(decompose: Decompose, batch: Tensor, empty: Callable[[], Parts]) -> Parts:
+    """``decompose(batch)``; on a CPU, whose cores share it, into what ``empty`` gives."""
     if batch.device.type != "cpu" or not batch.numel():
         warn_of_slow_batches(batch.device.type, batch.shape[-1], torch.__version__)
         return _persist(decompose, batch)
+    run = -(-(WORTHWHILE**2) // (batch.shape[-2] * batch.shape[-1]))
+    if threads_for(len(batch), run) == 1:
+        return _persist(decompose, batch)
+    out = empty()
 
     def share(start: int, stop: int) -> None:
         try:
@@ -150,7 +160,7 @@ def _spread(decompose: Decompose, batch: Tensor, out: Parts) -> Parts:
         for part, target in zip(parts, out, strict=True):
             target[start:stop].copy_(part)
 
-    in_parallel(share, len(batch), run=-(-(WORTHWHILE**2) // (batch.shape[-2] * batch.shape[-1])))
+    in_parallel(share, len(batch), run)
     return out
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gcp.spectral.maps.base import SpectralMap
-from gcp.spectral.pairs import Pairs, ties
+from gcp.spectral.pairs import Pairs, ties, with_null
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,15 @@ class Spectrum(Pairs):
         independent of that choice. A null space is an eigenspace too: where f is smooth at 0, f'(0) is its exact
         limit, and where f' is infinite there is none, so nothing flows.
         """
-        slopes = self.function.derivative(self.eigenvalues) / 2
-        slopes = torch.where(slopes.isfinite(), slopes, 0)
+        slopes = torch.nan_to_num(self.function.derivative(self.eigenvalues), 0.0, 0.0, 0.0) / 2
         return torch.where(self.tied, slopes.unsqueeze(-1) + slopes.unsqueeze(-2), matrix)
 
 
 def spectrum(eigenvalues: Tensor, channels: int, positions: int, function: SpectralMap, squared: bool) -> Spectrum:
     """What a kernel needs to know: ``eigenvalues`` (B, n), with the null space appended, and shifted."""
-    padded = torch.nn.functional.pad(eigenvalues, (0, 1))
+    padded = with_null(eigenvalues)
     resolved = padded if squared else padded.sqrt()  # what the decomposition resolves to its floor
-    moved = shifted(eigenvalues, channels, function)
+    moved = padded if not function.shifts else shifted(eigenvalues, channels, function)
     tied = ties(resolved, channels, positions)
     if function.shifts:  # what a large shift rounds away is tied, too
         tied = tied | ties(moved, channels, positions)
@@ -90,7 +89,7 @@ def spectrum(eigenvalues: Tensor, channels: int, positions: int, function: Spect
 
 def shifted(eigenvalues: Tensor, channels: int, function: SpectralMap) -> Tensor:
     """What f is applied to, (B, n + 1): ``eigenvalues`` (B, n) and the null space's 0, all moved by the map's shift."""
-    padded = torch.nn.functional.pad(eigenvalues, (0, 1))
+    padded = with_null(eigenvalues)
     shift = function.shift(eigenvalues, channels)
     return padded if shift is None else padded + shift
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import cmath
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gcp.errors import NonFiniteError, few
-from gcp.features import sample_list
+from gcp.features import at_least_float32, sample_list
 from gcp.operators import define_operator, flattened
 from gcp.spectral.lapack import FAILURES
 
 
 def finite_samples(features: Tensor, zero: bool, what: str = "features of sample") -> Tensor:
     """``features`` (B, C, N) with samples that are not finite set to 0, or NonFiniteError that names them."""
-    # One cheap pass decides in the usual case; a sum of finite float32 numbers cannot overflow in float64.
-    if features.sum((1, 2), dtype=torch.promote_types(features.dtype, torch.float64)).isfinite().all():
+    # One cheap pass decides in the usual case: a sum is not finite if one of its parts is not, or if it overflows.
+    if cmath.isfinite(features.sum(dtype=at_least_float32(features.dtype)).item()):
         return features
     bad = nonfinite(features)
     samples = sample_list(bad)

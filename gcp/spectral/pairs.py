@@ -145,11 +145,20 @@ def levels(eigenvalues: Tensor, channels: int, signed: bool, floor: Tensor, root
     >>> levels(torch.tensor([4.0, 1.0]), 2, False, torch.tensor([1e-6])).gap[0]
     tensor([0., 3., 4.])
     """
-    padded = torch.nn.functional.pad(eigenvalues, (0, 1))
+    padded = with_null(eigenvalues)
     tied = within(padded, floor)
     if root_floor is not None:
         tied = tied | within(padded.sqrt(), root_floor)
     return Levels(padded, tied, channels, signed)
+
+
+def with_null(eigenvalues: Tensor) -> Tensor:
+    """``eigenvalues`` (..., n) with the null space's 0 behind them, (..., n + 1).
+
+    >>> with_null(torch.tensor([4.0, 1.0]))
+    tensor([4., 1., 0.])
+    """
+    return torch.constant_pad_nd(eigenvalues, (0, 1))
 
 
 def ties(descending: Tensor, channels: int, positions: int) -> Tensor:

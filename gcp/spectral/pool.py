@@ -31,8 +31,8 @@ def in_parallel(function: Callable[[int, int], None], items: int, run: int) -> N
     Raises:
         What ``function`` raises for the first item that fails.
     """
-    threads = min(torch.get_num_threads(), -(-items // run))
-    if threads <= 1:
+    threads = threads_for(items, run)
+    if threads == 1:
         function(0, items)
         return
     starts = count(step=run)
@@ -49,6 +49,15 @@ def in_parallel(function: Callable[[int, int], None], items: int, run: int) -> N
     on_threads(work, threads)
     if failed:
         raise failed[min(failed)]
+
+
+def threads_for(items: int, run: int) -> int:
+    """On how many threads `in_parallel` runs.
+
+    >>> threads_for(3, run=3)
+    1
+    """
+    return max(1, min(torch.get_num_threads(), -(-items // run)))
 
 
 def on_threads(work: Callable[[], None], threads: int) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from benchmarks.dispatched import Dispatched
 
 aten = torch.ops.aten
 READS = (
@@ -20,30 +21,24 @@ READS = (
 DECOMPOSITIONS = (aten.linalg_eigh, aten.linalg_svd, aten._linalg_eigh, aten._linalg_svd)
 
 
-class HostReads(TorchDispatchMode):
-    """Counts them by name, those inside this library's own operators too, and decompositions, which read once each."""
+class HostReads(Dispatched):
+    """Counts them by name, and decompositions, which read once each."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reads: Counter[str] = Counter()
         self.decompositions: Counter[str] = Counter()
-        self.operations: Counter[str] = Counter()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def call(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         packet = func.overloadpacket
-        if func.namespace == "gcp":
-            with self:
-                return func._op_dk(torch._C.DispatchKey.CompositeExplicitAutograd, *args, **(kwargs or {}))
-        name = str(packet).removeprefix("aten.")
-        self.operations[name] += 1
         by_mask = packet in (aten.index, aten.index_put, aten.index_put_) and any(
-            isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+            isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in args[1]
         )
         if packet in READS or by_mask:
             self.reads[name] += 1
         if packet in DECOMPOSITIONS:
             self.decompositions[name] += 1
-        return func(*args, **(kwargs or {}))
+        return super().call(name, func, args, kwargs)
 
 
 def host_reads(function: Callable[[Tensor], Any], *shape: int) -> tuple[int, int]:

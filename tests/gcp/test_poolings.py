@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 import gcp
+from gcp.covariance import covariance_root, spectral_method
 from gcp.errors import OptionError, ShapeError
+from gcp.features import is_marked
 from gcp.methods import METHODS, CovarianceOptions, list_methods
 from gcp.options import option_names
 from gcp.pooling.factory import create_pooling
@@ -165,6 +167,45 @@ def test_isometric_factor_and_gradient() -> None:
     assert vectorise(torch.tensor([[1.0, 2.0], [2.0, 3.0]])).tolist() == pytest.approx([1, 2 * 2**0.5, 3])
     for form in ("upper", "isometric", "full"):
         assert torch.autograd.gradcheck(Vectorisation(3, form), noise(2, 3, 3).requires_grad_())
+
+
+@pytest.mark.parametrize("form", ["upper", "isometric", "full"])
+def test_gradient_of_a_matrix_that_cannot_but_be_symmetric(form: str) -> None:
+    vectorise = Vectorisation(3, form)
+
+    def of_symmetric(A: Tensor) -> Tensor:
+        return vectorise(A + A.mT, symmetric=True)
+
+    A = noise(2, 3, 3).requires_grad_()
+    assert torch.autograd.gradcheck(of_symmetric, A, check_forward_ad=True, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(of_symmetric, A)
+    S = (A + A.mT).detach().requires_grad_()
+    (grad,) = torch.autograd.grad(vectorise(S, symmetric=True).square().sum(), S)
+    assert torch.equal(grad, grad.mT)
+    assert is_marked(grad) == (form != "full")
+
+
+def test_a_gradient_changed_on_its_way_is_taken_for_what_it_is() -> None:
+    """A hook that makes it lopsided, in place or not: `CovarianceFunction` must not take it for symmetric."""
+    method = spectral_method("lyapunov")
+    x = noise(2, 4, 1, 3)
+    vectorise = Vectorisation(4)
+
+    def gradient(change) -> Tensor:
+        leaf = x.clone().requires_grad_()
+        Z = covariance_root(leaf, method)
+        Z.register_hook(change)
+        vectorise(Z, symmetric=True).square().sum().backward()
+        return leaf.grad
+
+    weights = noise(4, 4, seed=3)
+    in_place, out_of_place = gradient(lambda G: G.mul_(weights)), gradient(lambda G: G * weights)
+    assert torch.equal(in_place, out_of_place)
+    leaf = x.clone().requires_grad_()
+    Z = covariance_root(leaf, method)
+    G = torch.autograd.grad(vectorise(Z, symmetric=True).square().sum(), Z, retain_graph=True)[0] * weights
+    (expected,) = torch.autograd.grad(Z, leaf, (G + G.mT) / 2)
+    torch.testing.assert_close(in_place, expected)
 
 
 def test_vectorisation_mistakes() -> None:
