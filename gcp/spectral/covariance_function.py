@@ -49,12 +49,15 @@ class CovarianceFunction(BothModes):
         method = method.at(parameter)
         U, eigenvalues, V = factorise(x, method.options)
         channels = U.shape[-2]
+        if method.function.vanishes_at_zero and method.keep is None:
+            Z = torch.bmm(U * method.function.value(eigenvalues).to(U.dtype).unsqueeze(-2), U.mH)
+            return Z.to(x.dtype), U, eigenvalues, V
         values = method.values(eigenvalues, channels, V.shape[-2])
         if method.function.vanishes_at_zero:
-            Z = (U * values[..., :-1].to(U.dtype).unsqueeze(-2)) @ U.mH
+            Z = torch.bmm(U * values[..., :-1].to(U.dtype).unsqueeze(-2), U.mH)
         else:
             base = values[..., -1:]
-            Z = (U * (values[..., :-1] - base).to(U.dtype).unsqueeze(-2)) @ U.mH
+            Z = torch.bmm(U * (values[..., :-1] - base).to(U.dtype).unsqueeze(-2), U.mH)
             Z = Z + eye_like(Z) * base.to(U.dtype).unsqueeze(-1)
         return Z.to(x.dtype), U, eigenvalues, V
 
@@ -125,16 +128,16 @@ class CovarianceGradient(BothModes):
         with without_autocast(U):
             kernel = _kernel(method, eigenvalues, U, V)
             G, unit = narrowed(grad, U.dtype)
-            S, halves = (G, 1) if is_marked(grad) else (G + G.mT, 2)  # sym(G), times so many
+            S, halves = (G, 1) if is_marked(grad) else (G + G.mH, 2)  # sym(G), times so many
             SU = torch.bmm(S, U)
-            A = torch.bmm(U.mT, SU)
+            A = torch.bmm(U.mH, SU)
             root = kernel.root * (2 / halves / positions**0.5)
             folded = (kernel.among - kernel.null).mul_(root).to(U.dtype)
             T = torch.addcmul(torch.bmm(U, folded * A), SU, (kernel.null * root).to(U.dtype))
             if kernel.loewner.trace is not None:
                 c = kernel.loewner.trace_coefficient(A / halves, G)
                 T = T + U * (halves * c[..., None, None] * root).to(U.dtype)
-            grad_x: Tensor = torch.bmm(T, V.mT)
+            grad_x: Tensor = torch.bmm(T, V.mH)
             if isinstance(unit, Tensor):
                 grad_x = grad_x * unit
         return grad_x

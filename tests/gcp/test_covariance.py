@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import gcp
 from gcp.covariance import covariance_root, spectral_method
 from gcp.methods import list_methods
 from gcp.pooling.factory import create_pooling
@@ -271,3 +272,11 @@ def test_channel_reduction() -> None:
     layer(x).sum().backward()
     assert convolution.weight.grad is not None
     assert convolution.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5), (2, 4, 3)], ids=["dense", "gram"])
+@pytest.mark.parametrize("method", ["lyapunov", "pade", "original"])
+def test_gradient_of_complex_features(method: str, shape: tuple[int, ...]) -> None:
+    """In the default run, for whoever changes the products of the backward: transposes there are conjugate ones."""
+    x = torch.complex(noise(*shape), noise(*shape, seed=1)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: gcp.covariance_function(x, method=method), x)
