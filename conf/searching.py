@@ -58,7 +58,7 @@ class Searching:
                 todo = [job for job in jobs.values() if not _done(search.directory / job.name)]
                 launch(todo, search.directory, start)
                 for trial in trials:
-                    search.settle(trial, search.directory / jobs[trial.number].name)
+                    search.record(trial, search.directory / jobs[trial.number].name)
         finally:
             search.release()
         if not any(each.value is not None for each in search.finished()):

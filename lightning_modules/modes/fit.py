@@ -28,7 +28,7 @@ from lightning_modules.modes.building import (
     load_checkpoint,
     load_weights,
 )
-from lightning_modules.modes.looks import looked_at
+from lightning_modules.modes.run_report import reported_at_the_end
 from lightning_modules.modes.stages import second_stage
 from lightning_modules.modes.table import show
 from lightning_modules.modes.test import test_network
@@ -56,7 +56,7 @@ def run(run: Run, summary: Summary, observers: Sequence[Callback] = ()) -> None:
 
 
 def _fit_and_test(run: Run, summary: Summary, observers: Sequence[Callback] = ()) -> None:
-    with looked_at(run, summary):
+    with reported_at_the_end(run, summary):
         _one_stage(run, summary, observers)
 
 

@@ -14,7 +14,7 @@ from lightning_modules.classifier import Classifier
 from lightning_modules.distributed.processes import processes
 from lightning_modules.metric_names import CLASS_ACCURACY, of
 from lightning_modules.modes.building import build_classifier, build_data, count_parameters, load_checkpoint
-from lightning_modules.modes.looks import looked_at
+from lightning_modules.modes.run_report import reported_at_the_end
 from lightning_modules.modes.table import show
 from lightning_modules.modes.trainer import build_callbacks, build_trainer
 from lightning_modules.run.spec import Run
@@ -23,7 +23,7 @@ from lightning_modules.run.summary import Summary
 
 def run(run: Run, summary: Summary) -> None:
     """Test and report. Raises CheckpointError if the weights do not fit."""
-    with looked_at(run, summary):
+    with reported_at_the_end(run, summary):
         _test(run, summary)
 
 

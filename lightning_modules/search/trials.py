@@ -83,7 +83,7 @@ class Search:
             self._claim(len(trials))
             return Trial(len(trials), as_run(self._begin(trials)))
 
-    def settle(self, trial: Trial, place: Path) -> None:
+    def record(self, trial: Trial, place: Path) -> None:
         """Note what came of a trial, whose run is in ``place``, and let go of it."""
         from optuna.trial import TrialState
 
@@ -102,7 +102,7 @@ class Search:
         return [each for each in self.study.get_trials(deepcopy=False) if each.state.is_finished()]
 
     def release(self) -> None:
-        """Let go of all trials that are not settled: another process, or a later one, goes on with them."""
+        """Let go of all trials without a result: another process, or a later one, goes on with them."""
         while self._claims:
             self._claims.popitem()[1].close()
 

@@ -18,11 +18,11 @@ class SearchOptions(Options):
         "tpe", "how values are chosen: tpe, the tree-structured Parzen estimator; random", choices=("tpe", "random")
     )
     startup: int = option(10, "trials by chance that come first; none of them is pruned", minimum=1)
-    pruner: str = option(
+    pruner: str | None = option(
         "median",
         "which trials stop early: median, those worse than the median of the others at that epoch; halving, all but "
-        "the best of those that came as far; none",
-        choices=("median", "halving", "none"),
+        "the best of those that came as far; null: none",
+        choices=("median", "halving"),
     )
     warmup: int = option(3, "epochs before which no trial is pruned", minimum=1)
     together: int = option(1, "trials that are started together, for launcher=joblib or slurm", minimum=1)

@@ -216,7 +216,7 @@ def test_a_run_that_failed_says_why(cli):
 
 
 def test_a_picture_that_cannot_be_written_fails_no_run(tmp_path, capfd):
-    from lightning_modules.modes.looks import looked_at
+    from lightning_modules.modes.run_report import reported_at_the_end
     from lightning_modules.run.spec import Run
     from lightning_modules.run.summary import Summary
 
@@ -224,7 +224,7 @@ def test_a_picture_that_cannot_be_written_fails_no_run(tmp_path, capfd):
     (directory / "run.png").mkdir()
     summary = Summary(directory)
     summary.begin()
-    with looked_at(Run(directory, {"report": {"formats": ["png", "html"]}}), summary):
+    with reported_at_the_end(Run(directory, {"report": {"formats": ["png", "html"]}}), summary):
         pass
     assert "note: no pictures of the run (IsADirectoryError: " in capfd.readouterr().err
 

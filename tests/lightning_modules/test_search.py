@@ -130,7 +130,7 @@ def play(search, trial, **summary):
     place = search.directory / str(trial.number)
     place.mkdir()
     (place / "summary.json").write_text(json.dumps({"status": "ok", **summary}))
-    search.settle(trial, place)
+    search.record(trial, place)
 
 
 def test_no_trial_is_lost_or_repeated(tmp_path):

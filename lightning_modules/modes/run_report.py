@@ -1,4 +1,4 @@
-"""What a run leaves to be looked at, however it ended."""
+"""The picture and the page of a run, written when it ends, however it ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lightning_modules.settings.modes import formats_of
 
 
 @contextmanager
-def looked_at(run: Run, summary: Summary) -> Iterator[None]:
+def reported_at_the_end(run: Run, summary: Summary) -> Iterator[None]:
     """Write run.png and report.html of ``run`` at the end of the block, of a run that failed too.
 
     What cannot be drawn or written is said: it fails no run, whose results are in its summary already.
@@ -34,12 +34,12 @@ def _write(run: Run, summary: Summary, status: str, error: str | None) -> None:
     if not (formats and summary.begun and is_main_process()):
         return
     try:
-        write_looks(run.directory, formats, status, error)
+        write_report(run.directory, formats, status, error)
     except Exception as problem:
         print(f"note: no pictures of the run ({type(problem).__name__}: {first_line(problem)})", file=sys.stderr)
 
 
-def write_looks(directory: Path, formats: list[str], status: str, error: str | None) -> None:
+def write_report(directory: Path, formats: list[str], status: str, error: str | None) -> None:
     """Of the run in ``directory``, whose summary does not say yet that it has ended, with this ``status``."""
     from lightning_modules.report.run_page import write_run_report
     from lightning_modules.report.runs import read_run
