@@ -117,7 +117,7 @@ class Search:
             direction=self.study.direction, sampler=sampler_of(self.options, self.seed, len(trials))
         )
         draft.add_trials(trials)
-        values = draft.ask(self.space).params
+        values: dict[str, Any] = draft.ask(self.space).params
         state = optuna.trial.TrialState.RUNNING
         self.study.add_trial(optuna.trial.create_trial(state=state, params=values, distributions=self.space))
         return values
