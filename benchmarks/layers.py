@@ -17,7 +17,7 @@ import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from benchmarks.baselines.classical import ClassicalPooling
+from benchmarks.baselines.classical import CLASSICAL_ROOTS, ClassicalPooling
 from benchmarks.baselines.isqrt import ISqrtPooling
 from benchmarks.baselines.plain import AutogradPooling, by_eigh, by_svd
 from benchmarks.environment import environment
@@ -44,11 +44,12 @@ def feature_map(batch: int, channels: int, height: int, width: int, device: torc
 
 
 def layers(methods: list[str], precision: str, channels: int) -> dict[str, nn.Module]:
-    """All candidates by name: "gcp pade", "classical pade", and the baselines that have no method."""
+    """All candidates by name: "gcp pade", "classical pade" (where there is one), and the baselines of no method."""
     candidates: dict[str, nn.Module] = {}
     for method in methods:
         candidates[f"gcp {method}"] = create_pooling(method, channels, precision=precision)
-        candidates[f"classical {method}"] = ClassicalPooling(method)
+        if method in CLASSICAL_ROOTS:
+            candidates[f"classical {method}"] = ClassicalPooling(method)
     for root in ROOTS:
         candidates[f"root {root}"] = create_pooling(root, channels)
     candidates["iSQRT-COV float64"] = ISqrtPooling(torch.float64)

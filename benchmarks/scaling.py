@@ -16,16 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks.environment import environment
 from benchmarks.layers import Pass, feature_map
 from benchmarks.measure import interleaved, peak_bytes
-from benchmarks.operations import gram
+from benchmarks.parts import parts
 from benchmarks.resnet import POOLINGS, training_step
 from benchmarks.scaling_page import page, picture
 from gcp.pooling.factory import create_pooling
-from gcp.spectral.lapack import eigh
 
 HERE = Path(__file__).resolve().parent
 PATHS = ("gram", "dense")
@@ -72,33 +70,22 @@ def cost(size: Size, path: str) -> float:
 
 
 def measure(size: Size, paths: list[str], repeats: int, budget: float, device: torch.device) -> dict[str, Any]:
-    """Seconds of the layer and of its decomposition alone, bytes kept and at the peak, on each of ``paths``."""
+    """Seconds of the layer and of its parts, bytes kept and at the peak, on each of ``paths``."""
     features = feature_map(size.batch, size.channels, size.side, size.side, device)
     width = size.channels * (size.channels + 1) // 2
     grad = torch.randn(size.batch, width, generator=torch.Generator().manual_seed(1)).to(device)
     passes = {path: Pass(create_pooling("pade", size.channels, path=path), features, grad) for path in paths}
-    candidates: dict[str, Any] = {path: (one.forward, one.backward) for path, one in passes.items()}
-    for path in paths:
-        matrix = square(features, path)
-        candidates[f"{path} decomposition"] = (lambda matrix=matrix: eigh(matrix), lambda: None)
-    times = interleaved(candidates, repeats, budget, device, lambda: None)
+    steps: dict[str, Any] = {path: (one.forward, one.backward) for path, one in passes.items()}
+    times = interleaved(steps, repeats, budget, device, lambda: None)
     return {
         path: {
             **times[path],
-            "decomposition_s": times[f"{path} decomposition"]["total_s"],
+            "parts": parts(one.both, device, int(times[path]["runs"])),
             "kept_bytes": one.saved(),
             "peak_bytes": peak_bytes(one.both, device),
         }
         for path, one in passes.items()
     }
-
-
-def square(features: Tensor, path: str) -> Tensor:
-    """What is decomposed on that path, in float64."""
-    x = features.flatten(2).double()
-    x = (x - x.mean(-1, keepdim=True)) / x.shape[-1] ** 0.5
-    matrix: Tensor = x.mT @ x if gram(path, *x.shape[-2:]) else x @ x.mT
-    return matrix
 
 
 def affordable(size: Size, path: str, measured: list[dict[str, Any]], limit: float) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import operations
+from benchmarks.parts import PARTS
 from benchmarks.report import table
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ AXES = {"channels": "channels C", "positions": "positions N", "batch": "batch B"
 LOOKS = {"gram": {"color": "#0072B2", "marker": "o"}, "dense": {"color": "#D55E00", "marker": "s"}}
 ALLOWED = 0.10  # of the slope, where arithmetic dominates
 UPPER = 3  # so many of the largest sizes give the slope
-LONG_ENOUGH = 5e-3  # seconds of a run from which arithmetic dominates, not the calls of its parts
+ARITHMETIC = 2 / 3  # of the time, that decompositions and products take where arithmetic dominates
 
 Point = dict[str, Any]
 
@@ -37,28 +38,29 @@ def along(report: dict[str, Any], axis: str, path: str) -> list[tuple[float, Poi
 
 
 def prediction(report: dict[str, Any], axis: str, path: str) -> list[tuple[float, float]]:
-    """Seconds from the centre's alone: decomposition and the rest, each times the growth of its operations."""
+    """Seconds from the centre's alone: each part times the growth of what it does, Python's calls as they are."""
     centre = report["settings"]["centre"]
     line = along(report, axis, path)
-    at_centre = next((row for _, size, row in line if size == centre), None)
+    at_centre = next(((size, row) for _, size, row in line if size == centre), None)
     if at_centre is None:
         return []
-    decomposition = at_centre["decomposition_s"]
-    rest = at_centre["total_s"] - decomposition
+    begin = {part: work(part, path, *at_centre) for part in PARTS}
+    calls = max(0.0, at_centre[1]["total_s"] - sum(at_centre[1]["parts"][part] for part in PARTS))
     return [
         (
             value,
-            decomposition * growth(operations.decomposition, path, size, centre)
-            + rest * growth(operations.products, path, size, centre),
+            calls + sum(at_centre[1]["parts"][part] * work(part, path, size, row) / begin[part] for part in PARTS),
         )
-        for value, size, _ in line
+        for value, size, row in line
     ]
 
 
-def growth(count: Any, path: str, size: Point, centre: Point) -> float:
-    """How many times the operations of the centre."""
-    ours, theirs = (each["batch"] * count(path, each["channels"], each["side"] ** 2) for each in (size, centre))
-    return float(ours / theirs)
+def work(part: str, path: str, size: Point, row: Point) -> float:
+    """What a part has to do, which its time should grow as: n^3, multiplications, or bytes read and written."""
+    if part == "elementwise":
+        return float(row["parts"]["moved_bytes"])
+    count = operations.decomposition if part == "decomposition" else operations.products
+    return float(size["batch"] * count(path, size["channels"], size["side"] ** 2))
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
@@ -73,36 +75,37 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     return exponent
 
 
+def arithmetic(row: Point) -> float:
+    """Share of the decomposition and the products in the time."""
+    return float((row["parts"]["decomposition"] + row["parts"]["products"]) / row["total_s"])
+
+
 def slopes(report: dict[str, Any]) -> list[tuple[str, ...]]:
     """Rows: what grows, path, what is fitted, over which values, measured and theoretical slope, judgement."""
     rows: list[tuple[str, ...]] = []
     for axis in AXES:
         for path in LOOKS:
-            line = [one for one in along(report, axis, path) if one[2]["total_s"] >= LONG_ENOUGH][-UPPER:]
+            everything = along(report, axis, path)
+            dominated = [one for one in everything if arithmetic(one[2]) >= ARITHMETIC]
+            judged = len(dominated) >= UPPER
+            line = (dominated if judged else everything)[-UPPER:]
             if len(line) < UPPER:
                 continue
             values = [value for value, _, _ in line]
-            theory = [point for point in prediction(report, axis, path) if point[0] in values]
-            parts: list[tuple[str, str, float | None]] = [("all", "total_s", slope(theory) if theory else None)]
-            for name, count in (("decomposition", operations.decomposition), ("the rest", operations.products)):
-                counted = [(v, s["batch"] * count(path, s["channels"], s["side"] ** 2)) for v, s, _ in line]
-                parts.append((name, name, slope(counted)))
-            for name, key, expected in parts:
-                seconds = [(value, _seconds(row, key)) for value, _, row in line]
-                if expected is None or any(second <= 0 for _, second in seconds):
+            expected = {"all": [point for point in prediction(report, axis, path) if point[0] in values]}
+            found = {"all": [(value, row["total_s"]) for value, _, row in line]}
+            for part in PARTS:
+                expected[part] = [(value, work(part, path, size, row)) for value, size, row in line]
+                found[part] = [(value, row["parts"][part]) for value, _, row in line]
+            for part in ("all", *PARTS):
+                if not expected[part] or any(second <= 0 for _, second in found[part]):
                     continue
-                found = slope(seconds)
-                within = abs(found - expected) <= ALLOWED * max(abs(expected), 1)
-                leading = operations.LEADING[path, axis] if name == "all" else ""
-                rows.append((AXES[axis], path, name, f"{values[0]:g} to {values[-1]:g}", f"{found:.2f}",
-                             f"{expected:.2f}", leading, "yes" if within else "no"))  # fmt: skip
+                measured, theory = slope(found[part]), slope(expected[part])
+                within = abs(measured - theory) <= ALLOWED * max(abs(theory), 1)
+                leading = operations.LEADING[path, axis] if part == "all" else ""
+                rows.append((AXES[axis], path, part, f"{values[0]:g} to {values[-1]:g}", f"{measured:.2f}",
+                             f"{theory:.2f}", leading, ("yes" if within else "no") if judged else ""))  # fmt: skip
     return rows
-
-
-def _seconds(row: Point, key: str) -> float:
-    if key == "the rest":
-        return float(row["total_s"] - row["decomposition_s"])
-    return float(row["decomposition_s" if key == "decomposition" else key])
 
 
 def winners(report: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -129,7 +132,8 @@ def measurements(report: dict[str, Any]) -> list[tuple[str, ...]]:
             counted = size["batch"] * operations.kept(path, size["channels"], size["side"] ** 2)
             rows.append((str(size["batch"]), str(size["channels"]), str(size["side"] ** 2), path,
                          *(f"{row[key] * 1e3:.2f}" for key in ("forward_s", "backward_s", "total_s")),
-                         f"{100 * row['decomposition_s'] / row['total_s']:.0f} %", f"{row['kept_bytes'] / 2**20:.2f}",
+                         *(f"{100 * row['parts'][part] / row['total_s']:.0f} %" for part in PARTS),
+                         f"{row['kept_bytes'] / 2**20:.2f}",
                          f"{counted / 2**20:.2f}", peak, str(row["runs"])))  # fmt: skip
     return rows
 
@@ -159,9 +163,13 @@ def page(report: dict[str, Any]) -> str:
         f"left out where a run would take more than {settings['limit']:g} s.", "",
         "![time over channels, positions and batch](results/scaling.png)", "",
         "## Slopes", "",
-        f"Exponents fitted to the {UPPER} largest sizes of {LONG_ENOUGH * 1e3:g} ms or more, beside theory: the time "
-        "at the centre alone, split into the decomposition (n^3) and the rest (multiplications of the products), each "
-        f"times the growth of its operations. Last column: within {ALLOWED:.0%} of theory.", "",
+        f"Exponents fitted to the {UPPER} largest sizes at which arithmetic dominates: decomposition and products take "
+        "two thirds of the time or more. Beside them theory: the time at the centre alone, split into the "
+        "decomposition (n^3), products (their multiplications), elementwise work (the bytes it reads and writes) and "
+        "calls (constant), each times the growth of its work. Last column: within "
+        f"{ALLOWED:.0%} of theory; empty where arithmetic does not dominate at {UPPER} sizes, and the "
+        "largest are shown. Decompositions grow more slowly than n^3 while LAPACK's blocks fill better with larger "
+        "matrices; elementwise work grows faster than its bytes where they leave the caches.", "",
         *table(("what grows", "path", "time of", "sizes", "measured", "theory", "leading term", "within"),
                slopes(report)),
         "## Which path wins", "",
@@ -175,7 +183,7 @@ def page(report: dict[str, Any]) -> str:
         "## All measurements", "",
         "Kept: bytes saved for the backward, beside what U, V and the eigenvalues need; peak: resident memory beyond "
         "what was there, LAPACK's workspace included.", "",
-        *table(("B", "C", "N", "path", "forward ms", "backward ms", "total ms", "decomposition", "kept MiB",
+        *table(("B", "C", "N", "path", "forward ms", "backward ms", "total ms", *PARTS, "kept MiB",
                 "counted MiB", "peak MiB", "runs"), measurements(report)),
     ]  # fmt: skip
     return "\n".join(text).rstrip() + "\n"
@@ -199,13 +207,13 @@ def picture(report: dict[str, Any]) -> Figure:
                 continue
             values = [value for value, _, _ in line]
             axes.plot(values, [1e3 * row["total_s"] for *_, row in line], **look, linestyle="none", label=path)
-            axes.plot(values, [1e3 * row["decomposition_s"] for *_, row in line], **look, linestyle="none",
-                      fillstyle="none", label=f"{path}, decomposition alone")  # fmt: skip
+            axes.plot(values, [1e3 * row["parts"]["decomposition"] for *_, row in line], **look, linestyle="none",
+                      fillstyle="none", label=f"{path}, its decomposition")  # fmt: skip
             expected = prediction(report, axis, path)
             axes.plot([value for value, _ in expected], [1e3 * seconds for _, seconds in expected],
                       color=look["color"], linewidth=1.2, label=f"{path}, from the centre's operations")  # fmt: skip
             xs += values
-            shown += [1e3 * row[key] for *_, row in line for key in ("total_s", "decomposition_s")]
+            shown += [1e3 * each for *_, row in line for each in (row["total_s"], row["parts"]["decomposition"])]
         plain_logarithmic(axes.xaxis, xs)
         axes.set_xlabel(name)
         of_paths = {path: fitted.get((name, path, "all")) for path in LOOKS}

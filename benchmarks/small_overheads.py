@@ -26,7 +26,7 @@ from gcp.pooling.factory import create_pooling
 SHAPE = (1, 64, 7, 7)
 VIEWS = (
     "view", "_unsafe_view", "expand", "transpose", "unsqueeze", "squeeze", "slice", "select", "detach", "alias", "mT",
-    "unflatten", "flatten", "reshape", "numpy_T", "diagonal", "permute", "as_strided", "promote_types",
+    "mH", "unflatten", "flatten", "reshape", "numpy_T", "diagonal", "permute", "as_strided", "promote_types", "item",
 )  # fmt: skip
 
 

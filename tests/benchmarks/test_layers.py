@@ -34,8 +34,12 @@ def test_oracle_agrees_with_lyapunov() -> None:
 
 @pytest.mark.slow
 def test_quick_run_writes_its_files(tmp_path: Path) -> None:
-    main(["--quick", "--methods", "pade", "newton", "--device", "cpu", "--out", str(tmp_path)])
+    main(["--quick", "--methods", "pade", "newton", "lorentz", "--device", "cpu", "--out", str(tmp_path)])
     report = json.loads((tmp_path / "layers.json").read_text())
     assert [case["shape"] for case in report["cases"]] == ["16x3x3", "16x5x5"]
-    assert "gcp newton" in (tmp_path / "layers.md").read_text()
+    page = (tmp_path / "layers.md").read_text()
+    assert "gcp newton" in page
+    assert "classical pade" in page
+    assert "gcp lorentz" in page
+    assert "classical lorentz" not in page  # no published code has it
     assert (tmp_path / "layers.png").stat().st_size > 0

@@ -28,15 +28,17 @@ def test_the_bytes_kept_are_those_counted(path, channels, side):
 
 
 def report_of(seconds):
-    """A report whose times are ``seconds(size, path)``, all of it decomposition but for the rest's two thirds."""
+    """A report with ``seconds(size, path)`` of decomposition and products, and a tenth of the latter of other work."""
     rows = []
     for size in points(SMALL, CENTRE):
         layers = {}
         for path in ("gram", "dense"):
-            decomposition, rest = seconds(size, path)
-            total = decomposition + rest
+            decomposition, products = seconds(size, path)
+            total = decomposition + 1.1 * products
+            found = {"decomposition": decomposition, "products": products, "elementwise": 0.1 * products,
+                     "moved_bytes": size.batch * operations.products(path, size.channels, size.positions)}  # fmt: skip
             layers[path] = {"forward_s": total / 2, "backward_s": total / 2, "total_s": total, "runs": 1,
-                            "decomposition_s": decomposition, "kept_bytes": 1, "peak_bytes": None}  # fmt: skip
+                            "parts": found, "kept_bytes": 1, "peak_bytes": None}  # fmt: skip
         rows.append({"size": vars(size), "layers": layers})
     settings = {"axes": {axis: list(values) for axis, values in SMALL.items()}, "centre": vars(CENTRE),
                 "device": "cpu", "limit": 1.0, "images": 1, "pixels": 64}  # fmt: skip
@@ -57,6 +59,14 @@ def test_times_that_grow_as_their_operations_do_have_the_slopes_of_theory():
     assert all(row[4] == row[5] for row in rows)
     assert "| channels C | gram | all | 8 to 32 |" in page(report)
     picture(report)
+
+
+def test_where_arithmetic_does_not_dominate_nothing_is_judged():
+    report = report_of(lambda size, path: (1.0, 1.0))
+    for point in report["points"]:
+        for row in point["layers"].values():
+            row["total_s"] *= 2
+    assert {row[-1] for row in slopes(report)} == {""}
 
 
 def test_times_that_grow_faster_are_outside():
