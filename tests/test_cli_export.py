@@ -29,8 +29,10 @@ def test_a_hybrid_network_is_exported_with_its_second_method(cli, tmp_path, summ
     training = ("switch.to=pade", "switch.at=epoch", "switch.epoch=1", "trainer.max_epochs=2")
     small = [argument for argument in SMALL if "max_epochs" not in argument]
     assert cli("method=newton", *training, *small, "hydra.run.dir=run").code == 0
-    outcome = cli("mode=export", "ckpt_path=run/checkpoints/last.ckpt", "hydra.run.dir=out")
+    unused = ("optimizer.lr=1", "trainer.devices=2")
+    outcome = cli("mode=export", "ckpt_path=run/checkpoints/last.ckpt", "hydra.run.dir=out", *unused)
     assert outcome.code == 0, outcome.err
+    assert "note: mode=export makes no use of optimizer.lr, trainer.devices\n" in outcome.err
     images = torch.randn(5, 3, 16, 16)
     exported = torch.export.load(tmp_path / "out/model.pt2").module()
     for batch in (images, images[:1]):  # the batch size is free

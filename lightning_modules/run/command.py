@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +20,7 @@ from lightning_modules.run.ranks import is_main_process
 from lightning_modules.run.spec import Run
 from lightning_modules.run.summary import ASKED, CONFIG
 from lightning_modules.run.threads import torch_threads
+from lightning_modules.run.without_effect import without_effect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +60,9 @@ def carry_out(command: Command, checked: Callable[[], dict[str, Any]]) -> None:
             summary.note(ASKED, OmegaConf.to_yaml(OmegaConf.create(command.arguments)))
         config = checked()
         mode = config["mode"]
+        said = without_effect(mode, command.arguments)
+        if said is not None and is_main_process():
+            print(f"note: {said}", file=sys.stderr)
         left = requeued(directory) if mode == "fit" else None
         if left is not None:
             config.update(ckpt_path=str(left), ckpt_triangle="upper", ckpt_classifier="load", ckpt_schedule="load")

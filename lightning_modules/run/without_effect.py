@@ -1,0 +1,48 @@
+"""Options that a command sets and that its mode makes no use of: said, not refused. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lightning_modules.settings.sections import GROUPS
+
+TRAINING = ("optimizer", "schedule", "switch", "second_stage")
+# Mode to the sections that mean nothing to it. A mode shares `callbacks` for its progress bar.
+UNUSED = {
+    "fit": ("export", "analysis"),
+    "test": (*TRAINING, "export", "analysis"),
+    "predict": (*TRAINING, "training", "export", "analysis"),
+    "export": (*TRAINING, "training", "trainer", "logger", "analysis"),
+    "report": (*TRAINING, "training", "trainer", "logger", "method", "backbone", "data", "export", "analysis"),
+    "analyze": ("schedule", "switch", "second_stage", "training", "trainer", "logger", "export"),
+}
+OWN = {"export": "export", "analysis": "analyze"}
+"""Section to the mode whose own it is."""
+ALONE = ("report", "analyze")  # modes without a checkpoint
+
+
+def without_effect(mode: str, arguments: Iterable[str]) -> str | None:
+    """A sentence that names the options in ``arguments`` that ``mode`` makes no use of; None: there are none.
+
+    What a recipe sets is not named: it says how to train, and is given to other modes for the network. Nor are names
+    of groups in modes that start from a checkpoint, whose run's own are added to the arguments.
+
+    >>> without_effect("export", ["method=pade", "optimizer.lr=1", "dataset=digits"])
+    'mode=export makes no use of optimizer.lr'
+    >>> without_effect("fit", ["export.format=onnx"])
+    'mode=fit makes no use of export.format: add mode=export'
+    """
+    names = [argument.lstrip("+~").partition("=")[0] for argument in arguments]
+    if mode not in ("fit", *ALONE):
+        names = [name for name in names if name not in GROUPS]
+    found = {name: section for name in names if (section := _section(name)) in UNUSED[mode]}
+    if not found:
+        return None
+    meant = {OWN.get(section) for section in found.values()}
+    remedy = f": add mode={meant.pop()}" if mode == "fit" and len(meant) == 1 else ""
+    return f"mode={mode} makes no use of {', '.join(found)}{remedy}"
+
+
+def _section(name: str) -> str:
+    group = name.partition("@")[0].partition(".")[0]
+    return GROUPS[group][0] if group in GROUPS else group
