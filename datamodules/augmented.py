@@ -63,6 +63,11 @@ class AugmentedImages(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
         image, label = self.source[position]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(private_seed(self.seed, getattr(position, "epoch", 0), int(position)))
-            return self.transform(image), label
+        return augmented(image, self.transform, self.seed, getattr(position, "epoch", 0), int(position)), label
+
+
+def augmented(image: Tensor, transform: Transform, seed: int, epoch: int, position: int) -> Tensor:
+    """``transform(image)``; what is random in it is a pure function of (seed, epoch, position)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(private_seed(seed, epoch, position))
+        return transform(image)

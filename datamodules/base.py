@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 
 from datamodules.checks import check_batch_labels
 from datamodules.loader import ImageLoader, ResumableLoader, process_options
@@ -134,7 +134,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of the training part, shuffled by (seed, epoch), resumable inside an epoch."""
-        sampler = EpochSampler(self._train_size(), self.options.seed, 0, self._rank(), self._devices())
+        sampler = self._train_sampler()
         if len(sampler) < 2:
             raise self._too_few("train", self._train_size())
         drop_last = self._train_share() >= self.options.batch_size
@@ -177,9 +177,17 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         size = len(dataset)  # type: ignore[arg-type]  # torch's Dataset declares no length
         if size < self._devices():
             raise self._too_few(part, size)
-        share = ShareSampler(size, self._rank(), self._devices()) if self._devices() > 1 else None
         batch_size = self.options.eval_batch_size or self.options.batch_size
-        return ImageLoader(dataset, batch_size, sampler=share, **self._loading())
+        return ImageLoader(dataset, batch_size, sampler=self._eval_sampler(dataset, batch_size), **self._loading())
+
+    def _train_sampler(self) -> EpochSampler:
+        """What chooses the images of this device from the training part."""
+        return EpochSampler(self._train_size(), self.options.seed, 0, self._rank(), self._devices())
+
+    def _eval_sampler(self, dataset: Dataset[Any], batch_size: int) -> Sampler[Any] | None:
+        """What chooses the images of this device from a part that is evaluated; None: it evaluates all, in order."""
+        size = len(dataset)  # type: ignore[arg-type]  # torch's Dataset declares no length
+        return ShareSampler(size, self._rank(), self._devices()) if self._devices() > 1 else None
 
     def _loading(self) -> dict[str, Any]:
         workers = self.options.num_workers

@@ -56,15 +56,35 @@ def decode(path: Path, backend: str = "torchvision") -> Tensor:
         except OSError as error:
             reason = f"cannot be read ({error.strerror})"
             raise ImageError(f"the image {path} {reason}; restore it from the archive", reason) from None
-        try:
-            return _decoded(contents, backend)
-        except UnidentifiedImageError:
-            raise ImageError(f"{path} is not an image; restore it from the archive", "not an image") from None
-        except _UnsuitableError as error:
-            raise ImageError(f"the image {path} {error}", str(error)) from None
-        except Exception as error:  # damaged files lead the readers of formats to errors of every kind
-            reason = f"damaged ({first_line(error)})"
-            raise ImageError(f"the image {path} is {reason}; restore it from the archive", reason) from None
+        return _decoded_or_refused(contents, str(path), backend, "restore it from the archive")
+
+
+def decode_contents(contents: bytes, name: str, backend: str, remedy: str) -> Tensor:
+    """As `decode`, of the contents of a file: one that lies in an archive, or comes over a network.
+
+    Args:
+        contents: what the file holds.
+        name: what a person knows it by.
+        backend: as of `decode`.
+        remedy: what to do about a damaged one, for the message.
+
+    Raises:
+        ImageError: not an image, a damaged one or one that is too large; names it.
+    """
+    with noted(Path(name)):
+        return _decoded_or_refused(contents, name, backend, remedy)
+
+
+def _decoded_or_refused(contents: bytes, name: str, backend: str, remedy: str) -> Tensor:
+    try:
+        return _decoded(contents, backend)
+    except UnidentifiedImageError:
+        raise ImageError(f"{name} is not an image; {remedy}", "not an image") from None
+    except _UnsuitableError as error:
+        raise ImageError(f"the image {name} {error}", str(error)) from None
+    except Exception as error:  # damaged files lead the readers of formats to errors of every kind
+        reason = f"damaged ({first_line(error)})"
+        raise ImageError(f"the image {name} is {reason}; {remedy}", reason) from None
 
 
 class _UnsuitableError(Exception):

@@ -10,18 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from datamodules.augmented import AugmentedImages, FileSource, Source
-from datamodules.base import ImageDataModule
 from datamodules.checks import check_files, check_labels, described_copies, find_copies
 from datamodules.damage import unreadable
 from datamodules.location import Layout, chosen_root, locate
 from datamodules.official import Official, check_counts, check_lists, check_names
 from datamodules.options import FileOptions
-from datamodules.preprocessing import Preprocessing
 from datamodules.records import Record, Records
 from datamodules.splits import Splits, stratified_split
-from datamodules.transforms.building import Normal, create_transform
-from datamodules.transforms.names import TRANSFORMS
-from gcp.backbones.imagenet import MEAN, STD
+from datamodules.transformed import TransformedDataModule
 from gcp.errors import DataError, few
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
@@ -43,7 +39,7 @@ class Listing(NamedTuple):
     val: Sequence[Record] = ()
 
 
-class FileDataModule(ImageDataModule):
+class FileDataModule(TransformedDataModule):
     """A dataset of image files. A dataset is a subclass with ``name``, ``layout`` and ``read``.
 
     A published one also has ``official``, and ``class_in`` where files are named after their classes: with
@@ -79,11 +75,6 @@ class FileDataModule(ImageDataModule):
         return chosen_root(self.name, self.options.root, usual, remedy)
 
     @property
-    def image_size(self) -> int:
-        """The option's, or else the transform's own."""
-        return self.options.image_size or TRANSFORMS.get(self.options.transform).image_size
-
-    @property
     def class_names(self) -> list[str]:
         """As the dataset lists them. Raises DataError before ``setup``."""
         if not hasattr(self, "_class_names"):
@@ -91,23 +82,10 @@ class FileDataModule(ImageDataModule):
         return self._class_names
 
     @property
-    def varies(self) -> bool:
-        """Whether the transform is random."""
-        return TRANSFORMS.get(self.options.transform).random
-
-    @property
     def train_labels(self) -> np.ndarray:
         """Labels from the lists, without those of images that were left out."""
         labels: np.ndarray = self.splits.train.source.records.labels  # type: ignore[attr-defined]  # they are `Augmented`
         return labels
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """The transform of the test part, one view."""
-        resize = TRANSFORMS.get(self.options.transform).resized(self.image_size)
-        sides = None if resize is None else [resize] if isinstance(resize, int) else list(resize)
-        mean, std = self._normal
-        return Preprocessing(self.image_size, self.class_names, list(mean), list(std), sides)
 
     def make_splits(self) -> Splits:
         """Find, read, check, divide. Raises DataError for everything that can be known before training."""
@@ -190,15 +168,8 @@ class FileDataModule(ImageDataModule):
         """The images of ``records``."""
         return FileSource(records, self.options.decode_backend)
 
-    @property
-    def _normal(self) -> Normal:
-        mean, std = self.options.mean, self.options.std
-        return (MEAN, STD) if mean is None or std is None else (mean, std)
-
     def _images(self, source: Source, part: str) -> AugmentedImages:
-        options = self.options
-        transform = create_transform(options.transform, part, options.image_size, options.protocol, self._normal)
-        return AugmentedImages(source, transform, options.seed)
+        return AugmentedImages(source, self.transform(part), self.options.seed)
 
 
 def held_out(records: Records, fraction: float, seed: int) -> tuple[Records, Records]:

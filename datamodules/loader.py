@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from datamodules.reading import Board
 from datamodules.sampler import EpochSampler
 from datamodules.signals import obey_parent, shielded
-from gcp.errors import GCPError
+from gcp.errors import DataError, GCPError
 
 
 def process_options(processes: int) -> dict[str, Any]:
@@ -45,6 +45,9 @@ class ImageLoader(DataLoader[Any]):
 class ResumableLoader(ImageLoader):
     """An `ImageLoader` whose state is its sampler's epoch and the number of batches handed out in it.
 
+    Where the order depends on more than seed and epoch, as that of streams does, the sampler's ``layout`` is part of
+    the state, and going on inside an epoch with another one is refused.
+
     Lightning stores the state in checkpoints and gives it back in a resumed run. If that run continues the same epoch,
     training goes on with the batch that was due; if it begins the next epoch, nothing is skipped. Batches seen already
     are left out of the sampler's order, which costs nothing; behind another sampler (Lightning's own, on several
@@ -61,7 +64,11 @@ class ResumableLoader(ImageLoader):
         epoch = getattr(self.sampler, "epoch", -1)  # -1: Lightning put a sequential sampler in, for overfit_batches
         restored, self._restored = self._restored, None
         skip = restored["batches"] if restored and restored["epoch"] == epoch >= 0 else 0
-        self._state = {"epoch": epoch, "batches": skip}
+        layout = getattr(self.sampler, "layout", {})
+        if skip:
+            assert restored is not None
+            _refuse_other_layout(epoch, restored, layout)
+        self._state = {"epoch": epoch, "batches": skip, **layout}
         dropped = skip
         if skip and isinstance(self.sampler, EpochSampler):
             self.sampler.skip, dropped = skip * (self.batch_size or 1), 0
@@ -70,9 +77,31 @@ class ResumableLoader(ImageLoader):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """``{"epoch": epoch of the sampler, "batches": number handed out in it}``, plain integers."""
+        """``{"epoch": epoch of the sampler, "batches": number handed out in it}`` and its layout, plain integers."""
         return dict(self._state or self._restored or {"epoch": -1, "batches": 0})
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Let the next iteration go on where ``state`` was taken, if it is of the same epoch."""
         self._state, self._restored = None, dict(state)
+
+
+# What the order of a stream depends on, as the sentence names it, and what sets it.
+LAYOUT = {
+    "devices": ("device(s)", "trainer.devices times trainer.num_nodes"),
+    "lanes": ("loading process(es) of each device", "data.num_workers"),
+    "batch_size": ("images in a batch", "data.batch_size"),
+    "shuffle_buffer": ("images in the shuffle buffer", "data.shuffle_buffer"),
+    "images": ("training images", "the dataset's size"),
+}
+
+
+def _refuse_other_layout(epoch: int, restored: Mapping[str, int], layout: Mapping[str, int]) -> None:
+    for key, value in layout.items():
+        before = restored.get(key)
+        if before != value:
+            what, option = LAYOUT[key]
+            raise DataError(
+                f"the run was stopped inside epoch {epoch + 1} with {before} {what}, and which images of the stream "
+                f"are left depends on that; it goes on with {value}: make {option} {before} again until that epoch is "
+                "over"
+            )

@@ -56,12 +56,10 @@ class TexturesOptions(DataOptions):
 
 
 @dataclass(frozen=True)
-class FileOptions(DataOptions):
-    """Options of datasets made of files."""
+class TransformOptions(DataOptions):
+    """Options of datasets of pictures of any size, which a transform makes into images."""
 
-    root: str | None = option(None, "folder of the dataset; null: $GCP_DATA/NAME")
-    download: bool = option(False, "fetch what is not there, where it has a public address")
-    transform: str = _transform("fgvc448")
+    transform: str = _transform("imagenet224")
     image_size: int | None = option(  # type: ignore[assignment]  # wider than the base: the transform may decide
         None, "height and width of what the network sees; null: the transform's", minimum=1, maximum=LARGEST_IMAGE
     )
@@ -81,6 +79,24 @@ class FileOptions(DataOptions):
     decode_backend: str = option(
         "torchvision", "what reads the files: torchvision, or pil, which is slower", choices=("torchvision", "pil")
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, other in (("mean", "std"), ("std", "mean")):
+            values = getattr(self, name)
+            if values is not None and len(values) != CHANNELS:
+                raise OptionError(f"{name} must be {CHANNELS} numbers, one of each channel, got {values}")
+            if values is None and getattr(self, other) is not None:
+                raise OptionError(f"{other} is given without {name}; set both, or neither")
+
+
+@dataclass(frozen=True)
+class FileOptions(TransformOptions):
+    """Options of datasets made of files."""
+
+    transform: str = _transform("fgvc448")
+    root: str | None = option(None, "folder of the dataset; null: $GCP_DATA/NAME")
+    download: bool = option(False, "fetch what is not there, where it has a public address")
     check: bool = option(
         True,
         "on: before training, compare a published dataset with its official numbers of classes and images, and labels "
@@ -103,14 +119,17 @@ class FileOptions(DataOptions):
         0, "seed of that division, which the run's seed leaves alone", minimum=0, maximum=LARGEST_SEED
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, other in (("mean", "std"), ("std", "mean")):
-            values = getattr(self, name)
-            if values is not None and len(values) != CHANNELS:
-                raise OptionError(f"{name} must be {CHANNELS} numbers, one of each channel, got {values}")
-            if values is None and getattr(self, other) is not None:
-                raise OptionError(f"{other} is given without {name}; set both, or neither")
+
+@dataclass(frozen=True)
+class StreamOptions(TransformOptions):
+    """Options of datasets that are read from beginning to end, because they are too large for anything else."""
+
+    shuffle_buffer: int = option(
+        1000,
+        "training images that each loading process holds, undecoded, to draw the next one from; 1: they come in the "
+        "order they are stored in",
+        minimum=1,
+    )
 
 
 @dataclass(frozen=True)
