@@ -15,7 +15,7 @@ from lightning_modules.settings.callbacks import completed
 from lightning_modules.settings.section import make_section
 from lightning_modules.settings.sections import ADDED, GROUPS, SECTIONS, RunOptions, sections
 
-WITHOUT_CHECKPOINT = ("fit", "report", "analyze")  # modes that need none
+WITHOUT_CHECKPOINT = ("fit", "report", "analyze", "shards")  # modes that need none
 
 
 def check(config: DictConfig) -> dict[str, Any]:
@@ -33,6 +33,8 @@ def check(config: DictConfig) -> dict[str, Any]:
         raise OptionError("mode=report needs path: a folder that holds run directories")
     if plain["mode"] not in WITHOUT_CHECKPOINT and plain["ckpt_path"] is None:
         raise OptionError(f"mode={plain['mode']} needs ckpt_path: a checkpoint, a run directory, or last")
+    if plain["mode"] == "shards":
+        _check_shards(plain)
     if plain["mode"] == "test" and plain["trainer"]["limit_test_batches"] == 0:
         raise OptionError("mode=test with trainer.limit_test_batches=0 tests nothing; leave that out")
     if plain["mode"] == "predict" and plain["data"]["path"] is None:
@@ -54,6 +56,18 @@ def check(config: DictConfig) -> dict[str, Any]:
         if section != "callbacks":
             make_section(options, plain[section], section, refusal=unknown_option)
     return with_normalisation({str(name): value for name, value in plain.items()})
+
+
+def _check_shards(plain: dict[str, Any]) -> None:
+    shards, data = plain["shards"], plain["data"]["name"]
+    if shards["folder"] is None:
+        raise OptionError("mode=shards needs shards.folder: a new folder to write into")
+    if plain["ckpt_path"] is not None:
+        raise OptionError("mode=shards writes a dataset, without a checkpoint; leave out ckpt_path")
+    if shards["index_only"] and data != "webdataset":
+        raise OptionError(
+            f"shards.index_only=true is for shards that are there, dataset=webdataset, got dataset={data}"
+        )
 
 
 def check_no_sweep(config: DictConfig, hydra_config: HydraConf) -> None:

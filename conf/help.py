@@ -29,6 +29,7 @@ USAGE = """[bold]Global covariance pooling with differentiable spectral layers[/
   python run.py mode=test ckpt_path=last          test the newest run again
   python run.py mode=export ckpt_path=last        its network as a file; export.format=torch|onnx|both|hub
   python run.py mode=predict ckpt_path=last data.path=DIR   classify images
+  python run.py mode=shards shards.folder=DIR     the dataset as tar files, for dataset=webdataset data.urls=DIR
   python run.py --help method                     one group with what its options mean; also one name or option
 
 Choose a name of a group with group=name, set an option with section.option=value.

@@ -116,6 +116,11 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         self._refuse_labels(splits)
         self._splits = splits
 
+    @property
+    def validates_on_test(self) -> bool:
+        """Whether the images of the validation part are those of the test part, for want of others."""
+        return False
+
     def check_images(self, parts: Sequence[str]) -> dict[str, str]:
         """Read the images of ``parts`` ahead, where they are files: those left out, see `FileDataModule`."""
         return {}

@@ -22,6 +22,7 @@ from datamodules.options import (
     FolderOptions,
     ImageNetOptions,
     TexturesOptions,
+    WebDatasetOptions,
 )
 from gcp.errors import PluginError
 from gcp.options import check_options, make_options
@@ -227,5 +228,13 @@ _register(
     "sets.folder:Folder",
     None,
     "images of your own: train/CLASS/IMAGE with val/ or test/, or CLASS/IMAGE alone",
+    "yours",
+)
+_register(
+    "webdataset",
+    WebDatasetOptions,
+    "sets.webdataset:WebDataset",
+    None,
+    "shards, tar files that are streamed, for data of any size: data.urls; needs the extra webdataset",
     "yours",
 )

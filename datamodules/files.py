@@ -128,11 +128,15 @@ class FileDataModule(TransformedDataModule):
                 f"{described_copies(across)}; remove what is in two parts, or add data.check=off to leave it so"
             )
 
+    @property
+    def validates_on_test(self) -> bool:
+        """Whether the dataset has no validation part, and none is held out."""
+        return self.splits.val.source.records is self.splits.test.source.records  # type: ignore[attr-defined]  # they are `Augmented`
+
     def describe(self) -> str:
         """Classes and sizes; also that validation is on the test part, and which images are copies of others."""
-        same = self.splits.val.source.records is self.splits.test.source.records  # type: ignore[attr-defined]  # they are `Augmented`
         copies = getattr(self, "_copies", [])
-        said = ["validated on the test part"] * same + ([described_copies(copies)] if copies else [])
+        said = ["validated on the test part"] * self.validates_on_test + ([described_copies(copies)] if copies else [])
         return "; ".join([super().describe(), *said])
 
     def check_images(self, parts: Sequence[str]) -> dict[str, str]:

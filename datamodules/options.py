@@ -227,3 +227,22 @@ class ElpvOptions(FileOptions):
         if self.val_fraction + self.test_fraction > 0.9:
             total = self.val_fraction + self.test_fraction
             raise OptionError(f"val_fraction and test_fraction must be at most 0.9 together, got {total:g}")
+
+
+@dataclass(frozen=True)
+class WebDatasetOptions(StreamOptions):
+    """Options of shards."""
+
+    transform: str | None = option(  # type: ignore[assignment]  # wider than the base: the index may decide
+        None,
+        "what happens to the images, see docs/data.md; null: as in the dataset the shards were written from, or "
+        "imagenet224",
+        choices=tuple(TRANSFORMS.names()),
+    )
+    urls: str | None = option(
+        None,
+        "shards to train on: a folder that mode=shards wrote, an index (.json), or files or addresses like "
+        "https://host/train-{000..146}.tar",
+    )
+    val_urls: str | None = option(None, "shards to validate on; null: those the index names, or the test part")
+    test_urls: str | None = option(None, "shards to test on; null: those the index names, or the validation part")

@@ -70,10 +70,14 @@ class StreamDataModule(TransformedDataModule):
         sources = {"train": streams.train, "val": streams.val or streams.test, "test": streams.test}
         return Splits(**{part: self._images(source, part) for part, source in sources.items()})
 
+    @property
+    def validates_on_test(self) -> bool:
+        """Whether there is no stream of images to validate on."""
+        return self._streams.val is None
+
     def describe(self) -> str:
         """Classes and sizes; also that validation is on the test part."""
-        same = self._streams.val is None
-        return "; ".join([super().describe(), *(["validated on the test part"] if same else [])])
+        return "; ".join([super().describe(), *["validated on the test part"] * self.validates_on_test])
 
     @property
     def _streams(self) -> Streams:

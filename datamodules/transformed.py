@@ -16,19 +16,24 @@ class TransformedDataModule(ImageDataModule):
     options: TransformOptions
 
     @property
+    def transform_name(self) -> str:
+        """Name of the transform."""
+        return self.options.transform
+
+    @property
     def image_size(self) -> int:
         """The option's, or else the transform's own."""
-        return self.options.image_size or TRANSFORMS.get(self.options.transform).image_size
+        return self.options.image_size or TRANSFORMS.get(self.transform_name).image_size
 
     @property
     def varies(self) -> bool:
         """Whether the transform is random."""
-        return TRANSFORMS.get(self.options.transform).random
+        return TRANSFORMS.get(self.transform_name).random
 
     @property
     def preprocessing(self) -> Preprocessing:
         """The transform of the test part, one view."""
-        resize = TRANSFORMS.get(self.options.transform).resized(self.image_size)
+        resize = TRANSFORMS.get(self.transform_name).resized(self.image_size)
         sides = None if resize is None else [resize] if isinstance(resize, int) else list(resize)
         mean, std = self._normal
         return Preprocessing(self.image_size, self.class_names, list(mean), list(std), sides)
@@ -36,7 +41,7 @@ class TransformedDataModule(ImageDataModule):
     def transform(self, part: str) -> Transform:
         """What happens to the pictures of "train", "val" or "test"."""
         options = self.options
-        return create_transform(options.transform, part, options.image_size, options.protocol, self._normal)
+        return create_transform(self.transform_name, part, options.image_size, options.protocol, self._normal)
 
     @property
     def _normal(self) -> Normal:

@@ -27,6 +27,7 @@ from lightning_modules.settings.training import TrainingOptions
 from lightning_modules.switching import set_method
 
 SHOWN = 10  # files that are named one by one
+PARTS = ("train", "val", "test")
 
 
 def build_data(run: Run) -> ImageDataModule:
@@ -37,13 +38,15 @@ def build_data(run: Run) -> ImageDataModule:
     check_classes(run.dataset, data)
     mode = run.config["mode"]
     if options.get("damaged") == "skip":
-        needed = {"fit": ("train", "val", "test"), "analyze": ("train",), "test": ("test",)}
+        needed = {"fit": PARTS, "shards": PARTS, "analyze": ("train",), "test": ("test",)}
         left_out = data.check_images(needed.get(mode, ()))
+    elif mode == "shards" and run.config["shards"]["verify"]:
+        left_out = data.check_images(PARTS)
     elif mode == "fit" and is_main_process():  # training images are met in the first epoch
         left_out = data.check_images(("val", "test"))
     else:
         left_out = {}
-    if is_main_process() and mode in ("fit", "test"):
+    if is_main_process() and mode in ("fit", "test", "shards"):
         print(f"{run.dataset}: {data.describe()}")
         name_left_out(left_out)
     return data

@@ -16,8 +16,8 @@ from lightning_modules.report.runs import RunRecord
 from lightning_modules.settings.callbacks import CALLBACKS
 
 WITHOUT_EFFECT = (
-    "seed", "mode", "path", "plugins", "published", "logger", "sweep", "search", "report", "export", "analysis",
-    "callbacks", "hydra", "data.path",
+    "seed", "mode", "path", "plugins", "published", "logger", "sweep", "search", "report", "export", "shards",
+    "analysis", "callbacks", "hydra", "data.path",
 )  # fmt: skip
 EFFECTIVE = (
     "callbacks.monitor",

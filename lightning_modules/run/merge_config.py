@@ -25,6 +25,7 @@ OWN = (
     "plugins",
     "logger",
     "export",
+    "shards",
     "sweep",
     "report",
     "search",
@@ -35,6 +36,9 @@ OWN = (
 FREE = (
     *OWN,
     "data.root",
+    "data.urls",
+    "data.val_urls",
+    "data.test_urls",
     "data.download",
     "data.check",
     "data.num_workers",
@@ -54,10 +58,11 @@ FREE = (
 )
 # What the second of two stages has of its own, by the name it has in a run of one stage.
 SECOND = {"trainer.max_epochs": "second_stage.epochs", "backbone.frozen": "second_stage.frozen"}
+SHARDS = ("urls", "val_urls", "test_urls")
 # When nothing is trained, what a checkpoint says of places, downloads and devices is not followed either: it may be
 # someone else's, and says what the network and its preprocessing are.
 PLACES = (
-    *(f"data.{name}" for name in ("root", "download", "path", "num_workers", "pin_memory")),
+    *(f"data.{name}" for name in ("root", *SHARDS, "download", "path", "num_workers", "pin_memory")),
     *(f"trainer.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy", "requeue")),
 )
 # What a new schedule may not change, for the optimizer's state would not fit, or the schedule's count.

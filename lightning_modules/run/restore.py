@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from datamodules.datasets import DATASETS
 from datamodules.location import VARIABLE
+from datamodules.options import StreamOptions
 from gcp.errors import CheckpointError
 from lightning_modules.run.checkpoint_names import CONFIG_KEY, FOLDER_KEY, RESUME, STAGES
 from lightning_modules.run.find_checkpoint import find
@@ -29,6 +31,7 @@ from lightning_modules.run.read_checkpoint import as_saved, is_ours, readable
 from lightning_modules.run.spec import Run
 from lightning_modules.settings.callbacks import CALLBACKS
 
+LOADING = "data.num_workers"
 ROOTS = (Path("outputs"), Path("multirun"))  # folders of all runs, and of all sweeps
 
 
@@ -73,7 +76,8 @@ def restore(run: Run, explicit: list[str], directory_given: bool, roots: Sequenc
     epochs = SECOND["trainer.max_epochs"] if stage == 2 else "trainer.max_epochs"
     _check_epochs(epochs, value_at(config, epochs), contents, path)
     free = (*FREE, *(f"callbacks.{name}" for name in CALLBACKS.names() if CALLBACKS.get(name).watches))
-    changed = changes(run.config, stored, [name for name in explicit if not is_in(name, free)])
+    bound = [name for name in explicit if not is_in(name, free) or (name == LOADING and _order_differs(config, stored))]
+    changed = changes(run.config, stored, bound)
     if changed and is_main_process():
         print(
             f"going on with other options than so far: {', '.join(changed)}; the weights will differ from those of a "
@@ -105,8 +109,21 @@ def stored_config(path: str, directory: Path | None, training: bool) -> dict[str
     return stored if training else as_saved(stored, contents)
 
 
+def _order_differs(config: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    """Whether the images come in another order, because there are more or fewer processes to load a stream."""
+    if not issubclass(DATASETS.get(config["data"]["name"]).options, StreamOptions):
+        return False
+    return max(value_at(config, LOADING), 1) != max(value_at(stored, LOADING) or 0, 1)
+
+
 def _check_place(config: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
     """Raise CheckpointError if the data are where the checkpoint says and nobody else does."""
+    urls = value_at(stored, "data.urls")
+    if urls is not None and value_at(config, "data.urls") is None:
+        raise CheckpointError(
+            f"the images are needed to test: the run had them in data.urls={urls}, but a checkpoint's places are not "
+            "followed; give data.urls=FOLDER"
+        )
     root = value_at(stored, "data.root")
     if root is not None and value_at(config, "data.root") is None and not os.environ.get(VARIABLE):
         raise CheckpointError(

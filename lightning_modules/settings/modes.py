@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gcp.errors import OptionError
-from gcp.options import Options, make_options, option
+from gcp.options import LARGEST_SEED, Options, make_options, option
 from gcp.registry import nearest
 
 PNG, HTML, PDF = FORMATS = ("png", "html", "pdf")
@@ -40,6 +40,22 @@ class ExportOptions(Options):
         "hub: a folder for gcp.from_pretrained and the Hugging Face Hub",
         choices=("torch", "onnx", "both", "hub"),
     )
+
+
+@dataclass(frozen=True)
+class ShardsOptions(Options):
+    """What ``mode=shards`` writes."""
+
+    folder: str | None = option(None, "new folder for the shards and their indexes")
+    images: int = option(1000, "images in each shard", minimum=1)
+    seed: int = option(
+        0,
+        "seed of the order training images are written in, so that a few shards hold all classes",
+        minimum=0,
+        maximum=LARGEST_SEED,
+    )
+    verify: bool = option(True, "read every image first, by data.num_workers processes; false: copy files unseen")
+    index_only: bool = option(False, "count shards that are there, data.urls, and write indexes of them alone")
 
 
 @dataclass(frozen=True)

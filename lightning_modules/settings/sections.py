@@ -11,12 +11,18 @@ from gcp.methods import METHODS
 from gcp.options import LARGEST_SEED, Options, option
 from lightning_modules.settings.callback_options import CallbackOptions
 from lightning_modules.settings.loggers import LOGGERS, BesideOptions
-from lightning_modules.settings.modes import AnalysisOptions, ExportOptions, ReportOptions, SweepOptions
+from lightning_modules.settings.modes import (
+    AnalysisOptions,
+    ExportOptions,
+    ReportOptions,
+    ShardsOptions,
+    SweepOptions,
+)
 from lightning_modules.settings.optimisation import OPTIMIZERS, SCHEDULES
 from lightning_modules.settings.search import SearchOptions
 from lightning_modules.settings.training import SecondStageOptions, SwitchOptions, TrainerOptions, TrainingOptions
 
-MODES = ("fit", "test", "export", "predict", "report", "analyze")
+MODES = ("fit", "test", "export", "predict", "report", "analyze", "shards")
 
 # Group of the command line, section of the configuration it fills, and the registry its names come from.
 GROUPS: dict[str, tuple[str, Any]] = {
@@ -34,6 +40,7 @@ SECTIONS: dict[str, type[Options]] = {
     "callbacks": CallbackOptions,
     "switch": SwitchOptions,
     "export": ExportOptions,
+    "shards": ShardsOptions,
     "sweep": SweepOptions,
     "report": ReportOptions,
     "search": SearchOptions,
@@ -78,7 +85,7 @@ class RunOptions(Options):
         "fit",
         "fit: train, then test the best checkpoint; of ckpt_path: test; export: a file that runs without this project; "
         "predict: classify the images of data.path; report: compare the runs in path; "
-        "analyze: precision and smoothness of the methods",
+        "analyze: precision and smoothness of the methods; shards: write the dataset as tar files to be streamed",
         choices=MODES,
     )
     seed: int = option(0, "seed of every random generator", minimum=0, maximum=LARGEST_SEED)
