@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hydra.conf import HydraConf
@@ -34,7 +35,7 @@ def check(config: DictConfig) -> dict[str, Any]:
     if plain["mode"] not in WITHOUT_CHECKPOINT and plain["ckpt_path"] is None:
         raise OptionError(f"mode={plain['mode']} needs ckpt_path: a checkpoint, a run directory, or last")
     if plain["mode"] == "shards":
-        _check_shards(plain)
+        _check_shards(plain["shards"], plain["data"]["name"], plain["ckpt_path"])
     if plain["mode"] == "test" and plain["trainer"]["limit_test_batches"] == 0:
         raise OptionError("mode=test with trainer.limit_test_batches=0 tests nothing; leave that out")
     if plain["mode"] == "predict" and plain["data"]["path"] is None:
@@ -58,11 +59,10 @@ def check(config: DictConfig) -> dict[str, Any]:
     return with_normalisation({str(name): value for name, value in plain.items()})
 
 
-def _check_shards(plain: dict[str, Any]) -> None:
-    shards, data = plain["shards"], plain["data"]["name"]
+def _check_shards(shards: Mapping[str, Any], data: str, ckpt_path: str | None) -> None:
     if shards["folder"] is None:
         raise OptionError("mode=shards needs shards.folder: a new folder to write into")
-    if plain["ckpt_path"] is not None:
+    if ckpt_path is not None:
         raise OptionError("mode=shards writes a dataset, without a checkpoint; leave out ckpt_path")
     if shards["index_only"] and data != "webdataset":
         raise OptionError(

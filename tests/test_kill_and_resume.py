@@ -41,7 +41,13 @@ RUNS = {
         *("trainer=ddp_cpu", "data.batch_size=8", f"{EVERY}=3"),
         *("method=dropcov", "training.class_weights=balanced", "backbone.whitening=first"),
     ],
+    "shards": [
+        *("trainer=ddp_cpu", "data.batch_size=8", "data.num_workers=3", f"{EVERY}=3"),
+        *("dataset=webdataset", "data.urls=../shards/digits", "data.shuffle_buffer=50"),
+    ],
 }
+# What makes the shards, in a folder beside those of the runs.
+SHARDS = ["mode=shards", "data.image_size=16", "shards.folder=digits", "shards.images=200"]
 COMMON = [
     *(argument for argument in SMALL if "max_epochs" not in argument and "limit_train" not in argument),
     "trainer.max_epochs=3",
@@ -116,6 +122,9 @@ def whole(server, tmp_path_factory):
     done: dict[str, Path] = {}
 
     def of(name: str) -> Path:
+        if name == "shards" and name not in done:
+            code, text = server.run(tmp_path_factory.mktemp("shards", numbered=False), *SHARDS)
+            assert code == 0, text
         if name not in done:
             folder = tmp_path_factory.mktemp("whole")
             code, text = server.run(folder, *COMMON, *RUNS[name], "hydra.run.dir=run")

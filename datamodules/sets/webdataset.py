@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from torch import Tensor
+
 from datamodules.options import WebDatasetOptions
 from datamodules.preprocessing import Preprocessing
 from datamodules.shards.finding import OPTIONS, find_parts
@@ -60,22 +62,27 @@ class WebDatasetDataModule(StreamDataModule):
     @property
     def image_size(self) -> int:
         """The option's, or else the transform's own; of finished images theirs."""
-        finished = self._train.finished
+        finished = self.finished
         return super().image_size if finished is None else finished.image_size
 
     @property
     def varies(self) -> bool:
         """Whether the transform is random."""
-        return self._train.finished is None and super().varies
+        return self.finished is None and super().varies
 
     @property
     def preprocessing(self) -> Preprocessing:
         """The transform of the test part, one view; of finished images what made them so."""
-        return self._train.finished or super().preprocessing
+        return self.finished or super().preprocessing
 
     def transform(self, part: str) -> Transform:
         """What happens to the pictures of a part; nothing to finished images."""
-        return super().transform(part) if self._train.finished is None else _unchanged
+        return super().transform(part) if self.finished is None else _unchanged
+
+    @property
+    def finished(self) -> Preprocessing | None:
+        """What made the images finished; None: they are pictures."""
+        return self._train.finished
 
     @property
     def _train(self) -> Index:
@@ -87,7 +94,7 @@ class WebDatasetDataModule(StreamDataModule):
         return ShardSource(index, self.options.seed)
 
     def _refuse_options_of_pictures(self) -> None:
-        finished = self._train.finished
+        finished = self.finished
         if finished is None:
             return
         usual = {field.name: default_of(field) for field in fields(self.options)}
@@ -101,5 +108,5 @@ class WebDatasetDataModule(StreamDataModule):
             )
 
 
-def _unchanged(image):  # type: ignore[no-untyped-def]  # a Transform
+def _unchanged(image: Tensor) -> Tensor:
     return image

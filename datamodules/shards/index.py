@@ -115,11 +115,6 @@ def read_index(place: str, option: str) -> Index:
     except (KeyError, TypeError, ValueError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error).split("\n")[0]
         raise DataError(f"the index {place} does not say what is needed: {what}; {MAKE}") from None
-    if len(index.class_counts) != len(index.class_names):
-        raise DataError(
-            f"the index {place} has {len(index.class_names)} class_names and {len(index.class_counts)} class_counts; "
-            "mend it"
-        )
     if int(index.class_counts.sum()) != index.images:
         raise DataError(
             f"the index {place} counts {int(index.class_counts.sum()):,} images by class and {index.images:,} by "
@@ -143,6 +138,8 @@ def _index(contents: Mapping[str, Any], place: str, option: str) -> Index:
     names, counts = contents["class_names"], contents["class_counts"]
     check_type("class_names", names, list[str])
     check_type("class_counts", counts, list[int])
+    if len(names) != len(counts) or min(counts, default=0) < 0:
+        raise ValueError(f"it has {len(names)} class_names and {len(counts)} class_counts from 0")
     transform, finished = contents.get("transform"), contents.get("finished")
     if transform is not None and transform not in TRANSFORMS:
         raise ValueError(f"its transform '{transform}' is none of {', '.join(TRANSFORMS.names())}")

@@ -6,6 +6,7 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 from datamodules.shards.addresses import is_remote, opened, reason
 from datamodules.shards.library import webdataset
@@ -41,15 +42,10 @@ def samples_in(
         stream = opened(url)
     except Exception as error:  # as below
         raise _unreadable(url, error) from None
-    whole = False
     try:
         with tarfile.open(fileobj=stream, mode="r|*" if is_remote(url) else "r:*", bufsize=BUFFER) as tar:
-            yield from _grouped(_members(tar), url, chosen, until, only)
-            whole = until is None
-            if whole and not is_remote(url):
-                _check_end(tar, url)
-        if whole:
-            stream.close()  # whether all has come
+            check_end = stream.close if is_remote(url) else partial(_check_end, tar, url)
+            yield from _grouped(_members(tar, check_end), url, chosen, until, only)
     except DataError:
         raise
     except Exception as error:  # a damaged shard, a connection that breaks off, ...: errors of every kind
@@ -89,8 +85,10 @@ def _grouped(
         yield place, str(key), files
 
 
-def _members(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
-    """The files, each with what reads it."""
+def _members(
+    tar: tarfile.TarFile, check_end: Callable[[], None]
+) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
+    """The files, each with what reads it; in the end ``check_end`` says whether all have come."""
 
     def content() -> bytes:
         file = tar.extractfile(member)
@@ -100,7 +98,8 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, Callable[[
     for member in tar:
         if member.isreg():
             yield member, content
-        tar.members = []  # it would keep all of them
+        tar.members = []  # type: ignore[attr-defined]  # it would keep all of them
+    check_end()
 
 
 def _check_end(tar: tarfile.TarFile, url: str) -> None:

@@ -49,12 +49,12 @@ class Part(NamedTuple):
 
     Attributes:
         name: train, val or test.
-        index: its index.
+        shards: its index.
         size: bytes of its shards; None: they were there.
     """
 
     name: str
-    index: Index
+    shards: Index
     size: int | None
 
 
@@ -100,7 +100,7 @@ def write_shards(data: ImageDataModule, name: str, folder: Path, images: int, se
             index = Index(shards, data.class_names, counts, transform, finished, name, others)
             size = sum((partial / shard.url).stat().st_size for shard in shards)
             written.append(Part(part, index, size))
-        write_indexes({part.name: part.index for part in written}, partial)
+        write_indexes({part.name: part.shards for part in written}, partial)
     return written
 
 
@@ -148,7 +148,8 @@ def _write_part(
     if not CONSOLE.is_terminal:
         CONSOLE.print(what)
     shown = iter(track(order, what, console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal))
-    shards, labels = [], list[int]()
+    shards: list[Shard] = []
+    labels: list[int] = []
     for begin in range(0, size, images):
         url, count = f"{part}-{len(shards):06d}.tar", min(images, size - begin)
         with (folder / url).open("wb") as file, webdataset("writer").TarWriter(file, encoder=False, mtime=0) as tar:
@@ -173,7 +174,8 @@ def _order(dataset: Dataset[Any], part: str, seed: int) -> Sequence[int]:
 def _reader(dataset: Dataset[Any], part: str, name: str, verify: bool) -> Callable[[int], Item]:
     """What gives the image at a position. Raises DataError for what shards cannot hold."""
     if isinstance(dataset, TensorDataset):
-        return lambda position: _array(*dataset.tensors, position)
+        images, labels = dataset.tensors
+        return lambda position: _array(images, labels, position)
     if isinstance(dataset, StreamedImages):
         lane = Lane(len(dataset), 1, training=part == "train")
         return lambda position: _of_stream(dataset, Turn(lane, position), verify)

@@ -42,7 +42,7 @@ def run(run: Run, summary: Summary) -> None:
         data = build_data(run)
         summary.begin()
         parts = write_shards(data, run.dataset, folder, options.images, options.seed, options.verify)
-    counts = {f"shards/{part.name}": part.index.images for part in parts}
+    counts = {f"shards/{part.name}": part.shards.images for part in parts}
     summary.update(**{"shards/folder": str(folder), **counts})
     _show(run, parts, folder)
 
@@ -72,10 +72,10 @@ def _show(run: Run, parts: Sequence[Part], folder: Path) -> None:
     table = Table(title=f"shards of {run.dataset}", title_justify="left", show_header=False, box=None)
     for part in parts:
         size = "" if part.size is None else decimal(part.size)
-        table.add_row(part.name, f"{part.index.images:,} images", f"{len(part.index.shards):,} shards", size)
+        table.add_row(part.name, f"{part.shards.images:,} images", f"{len(part.shards.shards):,} shards", size)
     console = Console()
     console.print(table, highlight=False)
-    train = parts[0].index
+    train = parts[0].shards
     if train.finished is not None:
         way = "finished images, float32, which are not transformed any more"
     else:

@@ -113,7 +113,8 @@ def _order_differs(config: Mapping[str, Any], stored: Mapping[str, Any]) -> bool
     """Whether the images come in another order, because there are more or fewer processes to load a stream."""
     if not issubclass(DATASETS.get(config["data"]["name"]).options, StreamOptions):
         return False
-    return max(value_at(config, LOADING), 1) != max(value_at(stored, LOADING) or 0, 1)
+    now, before = (max(int(value_at(each, LOADING) or 0), 1) for each in (config, stored))
+    return now != before
 
 
 def _check_place(config: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
