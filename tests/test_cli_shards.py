@@ -53,7 +53,7 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(cli, tmp_path):
     for arguments, message in (
         (("mode=shards",), "mode=shards needs shards.folder"),
         (("mode=shards", "shards.folder=x", "ckpt_path=last"), "leave out ckpt_path"),
-        (("mode=shards", "shards.folder=x", "shards.index_only=true"), "dataset=webdataset, got digits"),
+        (("mode=shards", "shards.folder=x", "shards.index_only=true"), "dataset=webdataset, got dataset=digits"),
         (("mode=shards", "shards.folder=."), "shards.folder=. is there already"),
         (("dataset=webdataset",), "dataset=webdataset needs its shards: set data.urls"),
         (("dataset=webdataset", "data.urls=train-{0..3}.tar"), "4 of 4 shards of data.urls are not there"),
