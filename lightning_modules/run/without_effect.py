@@ -9,16 +9,28 @@ from lightning_modules.settings.sections import GROUPS
 TRAINING = ("optimizer", "schedule", "switch", "second_stage")
 # Mode to the sections that mean nothing to it. A mode shares `callbacks` for its progress bar.
 UNUSED = {
-    "fit": ("export", "analysis"),
-    "test": (*TRAINING, "export", "analysis"),
-    "predict": (*TRAINING, "training", "export", "analysis"),
-    "export": (*TRAINING, "training", "trainer", "logger", "analysis"),
-    "report": (*TRAINING, "training", "trainer", "logger", "method", "backbone", "data", "export", "analysis"),
-    "analyze": ("schedule", "switch", "second_stage", "training", "trainer", "logger", "export"),
+    "fit": ("export", "analysis", "shards"),
+    "test": (*TRAINING, "export", "analysis", "shards"),
+    "predict": (*TRAINING, "training", "export", "analysis", "shards"),
+    "export": (*TRAINING, "training", "trainer", "logger", "analysis", "shards"),
+    "report": (
+        *TRAINING,
+        "training",
+        "trainer",
+        "logger",
+        "method",
+        "backbone",
+        "data",
+        "export",
+        "analysis",
+        "shards",
+    ),
+    "analyze": ("schedule", "switch", "second_stage", "training", "trainer", "logger", "export", "shards"),
+    "shards": (*TRAINING, "training", "trainer", "logger", "method", "backbone", "export", "analysis", "report"),
 }
-OWN = {"export": "export", "analysis": "analyze"}
+OWN = {"export": "export", "analysis": "analyze", "shards": "shards"}
 """Section to the mode whose own it is."""
-ALONE = ("report", "analyze")  # modes without a checkpoint
+ALONE = ("report", "analyze", "shards")  # modes without a checkpoint
 
 
 def without_effect(mode: str, arguments: Iterable[str]) -> str | None:
