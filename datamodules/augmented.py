@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -37,13 +38,17 @@ class FileSource:
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
         path, label, box = self.records[position]
-        image = decode(path, self.backend)
+        image = self.image(path)
         if box is not None:
             left, upper, right, lower = box
             image = image[:, max(upper, 0) : lower, max(left, 0) : right]
             if not image.numel():
                 raise DataError(f"the box {box} cuts nothing out of {path}; restore the annotation from the archive")
         return image, label
+
+    def image(self, path: Path) -> Tensor:
+        """All of the image of a record: uint8 (3, H, W). Raises ImageError."""
+        return decode(path, self.backend)
 
 
 class AugmentedImages(Dataset[tuple[Tensor, int]]):

@@ -20,7 +20,7 @@ Copied = tuple[str, str]  # a file and the part it is in
 
 
 def check_labels(class_names: list[str], parts: dict[str, Records]) -> None:
-    """Raise DataError for a label that is out of range, a class without training images or a single class."""
+    """Raise DataError for a label that is out of range, or what `check_classes` refuses."""
     classes = len(class_names)
     for part, records in parts.items():
         wrong = np.flatnonzero((records.labels < 0) | (records.labels >= classes))
@@ -30,7 +30,13 @@ def check_labels(class_names: list[str], parts: dict[str, Records]) -> None:
                 f"the {part} list gives {path} the label {label}, counted from 0, and there are {classes} classes; "
                 "restore the lists from the archive"
             )
-    empty = sorted(set(range(classes)) - set(np.unique(parts["training"].labels).tolist()))
+    check_classes(class_names, parts["training"].labels)
+
+
+def check_classes(class_names: list[str], labels: np.ndarray) -> None:
+    """Raise DataError for a class without training images, whose ``labels`` are (N,), or a single class."""
+    classes = len(class_names)
+    empty = sorted(set(range(classes)) - set(np.unique(labels).tolist()))
     if empty:
         names = few([class_names[label] for label in empty])
         raise DataError(f"{len(empty)} of {classes} classes have no training image: {names}; restore them")
@@ -104,17 +110,40 @@ def check_files(parts: dict[str, Records]) -> None:
         )
 
 
-def find_copies(parts: dict[str, Records]) -> list[tuple[Copied, Copied]]:
+class FileContents:
+    """What files hold, of which as little is read as will do."""
+
+    def size(self, path: str) -> int:
+        """In bytes, without reading it."""
+        return os.path.getsize(path)
+
+    def end(self, path: str) -> bytes:
+        """The last bytes."""
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - END))
+            return file.read()
+
+    def digest(self, path: str) -> bytes:
+        """A digest of all of it."""
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.digest()
+
+
+def find_copies(parts: dict[str, Records], contents: FileContents | None = None) -> list[tuple[Copied, Copied]]:
     """Images whose files have the same content under two names, each with the one that came first.
 
     Only files of one size are looked into, their ends first, since few that differ have the same. Nothing is done for
-    more than `COMPARED` images.
+    more than `COMPARED` images. ``contents`` is for images that are no files.
     """
     if sum(map(len, parts.values())) > COMPARED:
         return []
     everything = [(path, part) for part, records in parts.items() for path in records.paths()]
-    groups = _alike(everything, os.path.getsize)
-    for content in (_end, _digest):
+    contents = contents or FileContents()
+    groups = _alike(everything, contents.size)
+    for content in (contents.end, contents.digest):
         groups = [alike for group in groups for alike in _alike(group, content)]
     return [(group[0], other) for group in groups for other in group[1:]]
 
@@ -132,20 +161,6 @@ def _alike(files: list[Copied], of: Callable[[str], object]) -> list[list[Copied
     for file in files:
         groups.setdefault(of(file[0]), []).append(file)
     return [group for value, group in groups.items() if len(group) > 1 and value]  # empty files are damaged, no copies
-
-
-def _end(path: str) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(max(0, os.path.getsize(path) - END))
-        return file.read()
-
-
-def _digest(path: str) -> bytes:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.digest()
 
 
 class _Folder:

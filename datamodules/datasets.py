@@ -20,6 +20,7 @@ from datamodules.options import (
     FashionMNISTOptions,
     FineGrainedOptions,
     FolderOptions,
+    HuggingFaceOptions,
     ImageNetOptions,
     TexturesOptions,
     WebDatasetOptions,
@@ -237,4 +238,14 @@ _register(
     None,
     "shards, tar files that are streamed, for data of any size: data.urls; needs the extra webdataset",
     "yours",
+)
+register_dataset(
+    DatasetInfo(
+        "huggingface",
+        HuggingFaceOptions,
+        "datamodules.sets.huggingface:data_module",
+        None,
+        "of the library datasets (an extra): a folder of Parquet, Arrow or image files, or a name on the Hub",
+        "yours, or https://huggingface.co/datasets",
+    )
 )

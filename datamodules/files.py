@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datamodules.augmented import AugmentedImages, FileSource, Source
-from datamodules.checks import check_files, check_labels, described_copies, find_copies
+from datamodules.checks import FileContents, check_files, check_labels, described_copies, find_copies
 from datamodules.damage import unreadable
 from datamodules.location import Layout, chosen_root, locate
 from datamodules.official import Official, check_counts, check_lists, check_names
@@ -74,6 +74,10 @@ class FileDataModule(TransformedDataModule):
         """
         return chosen_root(self.name, self.options.root, usual, remedy)
 
+    def located(self) -> Path:
+        """Where the files are, after extracting or fetching what is needed. Raises DataError if they are not there."""
+        return locate(self.root(), self.layout, self.options.download)
+
     @property
     def class_names(self) -> list[str]:
         """As the dataset lists them. Raises DataError before ``setup``."""
@@ -90,7 +94,7 @@ class FileDataModule(TransformedDataModule):
     def make_splits(self) -> Splits:
         """Find, read, check, divide. Raises DataError for everything that can be known before training."""
         options = self.options
-        root = locate(self.root(), self.layout, options.download)
+        root = self.located()
         try:
             names, *lists = self.read(root)
             train, test, val = map(Records.of, lists)
@@ -121,7 +125,7 @@ class FileDataModule(TransformedDataModule):
 
     def _check_copies(self, parts: dict[str, Records]) -> None:
         """Refuse images that are both trained and tested on; keep what else is there twice, which `describe` names."""
-        self._copies = find_copies(parts)
+        self._copies = find_copies(parts, self.contents())
         across = [(one, other) for one, other in self._copies if one[1] != other[1]]
         if across and self.official is None:
             raise DataError(
@@ -171,6 +175,10 @@ class FileDataModule(TransformedDataModule):
     def source(self, records: Records) -> Source:
         """The images of ``records``."""
         return FileSource(records, self.options.decode_backend)
+
+    def contents(self) -> FileContents:
+        """What the images of records hold, of which copies are found."""
+        return FileContents()
 
     def _images(self, source: Source, part: str) -> AugmentedImages:
         return AugmentedImages(source, self.transform(part), self.options.seed)

@@ -189,6 +189,40 @@ class FolderOptions(FileOptions):
 
 
 @dataclass(frozen=True)
+class HuggingFaceOptions(FileOptions, StreamOptions):
+    """Options of datasets of the library ``datasets``."""
+
+    transform: str = _transform("imagenet224")
+    root: str | None = option(None, "its folder, or OWNER/NAME on the Hub; null: $GCP_DATA/huggingface")
+    subset: str | None = option(None, "configuration of the dataset; null: its usual one")
+    revision: str | None = option(None, "branch, tag or commit on the Hub; null: the newest")
+    image_column: str | None = option(None, "column of the images; null: the only one of their type")
+    label_column: str | None = option(None, "column of the labels; null: the only one of their type")
+    train_split: str | None = option(None, "split to train on; null: the one called train")
+    val_split: str | None = option(None, "split to validate on; null: the one called so, if any; none: not that one")
+    test_split: str | None = option(None, "split to test on; null: the one called test, if any; none: not that one")
+    test_fraction: float = option(
+        0.2, "of a dataset without a split for that: fraction of each class to test on", above=0, maximum=0.9
+    )
+
+    streaming: bool = option(False, "read rows of Parquet files as they come, instead of preparing a table of them")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.streaming:
+            for name, unset in (("damaged", "error"), ("holdout", 0.0)):
+                if getattr(self, name) != unset:
+                    raise OptionError(
+                        f"{name}={getattr(self, name)} needs all images ahead, and streaming reads them as they come; "
+                        "leave one of them out"
+                    )
+        elif self.shuffle_buffer != StreamOptions.shuffle_buffer:
+            raise OptionError("shuffle_buffer is for streaming=true, a table is shuffled as a whole; leave it out")
+        if self.download:
+            raise OptionError("download is for archives, a dataset on the Hub is fetched by its name; leave it out")
+
+
+@dataclass(frozen=True)
 class FashionMNISTOptions(FileOptions):
     """Options of Fashion-MNIST."""
 

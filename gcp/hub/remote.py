@@ -40,7 +40,7 @@ def fetch(repository: str, revision: str | None) -> Path:
     Raises CheckpointError: neither, or no such repository, revision or file.
     """
     package = huggingface()
-    failure = _unreachable(package)
+    failure = unreachable(package)
     try:
         for name in (CONFIG, WEIGHTS):
             file = Path(package.hf_hub_download(repository, name, revision=revision, local_files_only=bool(failure)))
@@ -67,7 +67,7 @@ def push(folder: Path, repository: str, private: bool | None, token: str | None,
     if not is_repository(repository):
         raise OptionError(f"a repository is called owner/name, got {repository!a}")
     package = huggingface()
-    failure = _unreachable(package)
+    failure = unreachable(package)
     if failure is not None:
         raise CheckpointError(f"nothing was sent to {repository}: the Hub is out of reach ({failure})")
     try:
@@ -79,7 +79,7 @@ def push(folder: Path, repository: str, private: bool | None, token: str | None,
     return str(done.commit_url)
 
 
-def _unreachable(package: ModuleType) -> str | None:
+def unreachable(package: ModuleType) -> str | None:
     """Why the Hub is out of reach, after one attempt, or None: without it the package tries for half a minute."""
     try:
         package.get_session().head(package.constants.ENDPOINT, timeout=PATIENCE)

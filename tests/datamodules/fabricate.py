@@ -16,6 +16,7 @@ from scipy.io import savemat
 from torchvision import datasets as tv
 
 from datamodules.datasets import DATASETS
+from datamodules.files import FileDataModule
 from datamodules.official import Official
 from gcp.registry import resolve
 
@@ -197,6 +198,21 @@ def folder(root: Path) -> None:
     _tree(root / "test", names, TEST, 100)
 
 
+def table(root: Path) -> None:
+    """Parquet as the library ``datasets`` writes it, of what `folder` makes."""
+    import datasets
+
+    folder(root.parent / "of_files")
+    names = sorted(path.name for path in (root.parent / "of_files/train").iterdir())
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    root.mkdir()
+    for part in ("train", "test"):
+        files = sorted((root.parent / "of_files" / part).glob("*/*"))
+        rows = [{"image": {"bytes": file.read_bytes(), "path": None}, "label": file.parent.name} for file in files]
+        datasets.Dataset.from_list(rows, features=features).to_parquet(str(root / f"{part}.parquet"))
+    shutil.rmtree(root.parent / "of_files")
+
+
 def _cifar(root: Path, files: dict[str, int], key: str, meta: tuple[str, str, list[str]]) -> None:
     generator = np.random.default_rng(0)
     root.mkdir(parents=True, exist_ok=True)
@@ -289,6 +305,12 @@ OFFICIAL = dict.fromkeys(FABRICATED, Official(CLASSES, CLASSES * TRAIN, CLASSES 
     "elpv": Official(2, 24, 8, 8),
 }
 """What is known of the copies, as of the published datasets."""
+
+
+def of_files() -> list[str]:
+    """The datasets whose data module is of files alone."""
+    modules = {name: resolve(DATASETS.get(name).datamodule) for name in DATASETS.names()}
+    return [name for name, module in modules.items() if isinstance(module, type) and issubclass(module, FileDataModule)]
 
 
 def stand_in(monkeypatch) -> None:

@@ -18,14 +18,13 @@ from torchvision.datasets import imagenet
 from datamodules.augmented import FileSource
 from datamodules.datasets import DATASETS, create_datamodule
 from datamodules.decoding import decode
-from datamodules.files import FileDataModule
 from datamodules.location import Archive
 from gcp.errors import DataError
 from gcp.registry import resolve
 from tests.datamodules import fabricate
 from tests.datamodules.fabricate import CLASSES, FABRICATED, OFFICIAL, TEST, TRAIN
 
-OF_FILES = [name for name in DATASETS.names() if issubclass(resolve(DATASETS.get(name).datamodule), FileDataModule)]
+OF_FILES = fabricate.of_files()
 WITH_LISTS = {  # a list or a folder that each has, and an image of it
     "cub": ("train_test_split.txt", "images/001.Black_footed_Albatross/*.jpg"),
     "aircraft": ("data/images_variant_trainval.txt", "data/images/*.jpg"),

@@ -11,7 +11,6 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from datamodules.datasets import DATASETS, create_datamodule
-from datamodules.files import FileDataModule
 from datamodules.location import Archive
 from gcp.errors import DataError
 from gcp.registry import resolve
@@ -34,9 +33,7 @@ NUMBERS = {  # as the papers and pages of the datasets have them
 }
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in DATASETS.names() if issubclass(resolve(DATASETS.get(name).datamodule), FileDataModule)]
-)
+@pytest.mark.parametrize("name", fabricate.of_files())
 def test_official_numbers(name):
     official = create_datamodule(name).official
     if name not in NUMBERS:

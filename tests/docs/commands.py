@@ -21,7 +21,7 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 # Too slow here; what they do is tested elsewhere.
 LARGE = (
     "recipe=cub_resnet50_pade", "recipe=solar_lite0_pade", "trainer=ddp_cpu", "mode=analyze",
-    "sweep=search",
+    "sweep=search", "data.root=ethz/food101",
 )  # fmt: skip
 # Small models in the place of large ones, of large sizes and of many seeds and methods.
 SMALLER = {
@@ -75,6 +75,8 @@ def prepare(page: Path, folder: Path, cli: Callable[..., object]) -> None:
         fabricate.cub(folder / "birds")
     if "data.root=photos" in text:
         fabricate.folder(folder / "photos")
+    if "data.root=fruit" in text:
+        fabricate.table(folder / "fruit")
     if "plugins=" in text:
         for file in (ROOT / "docs/plugins").glob("*.py"):
             shutil.copy(file, folder)

@@ -1,0 +1,1 @@
+"""Datasets of the library ``datasets``, from a folder or from the Hugging Face Hub: found, opened, understood."""

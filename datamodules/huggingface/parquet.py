@@ -1,0 +1,129 @@
+"""Files of Parquet, here or on the Hub: what their footers say, and rows from the middle of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from datamodules.huggingface.columns import is_classes
+from datamodules.huggingface.labels import check_same
+from datamodules.huggingface.library import library, reason_of
+from gcp.errors import DataError, GCPError
+
+if TYPE_CHECKING:
+    import pyarrow
+    import pyarrow.parquet
+
+ENDINGS = (".parquet", ".geoparquet", ".gpq")
+AT_ONCE = 16  # files whose footers are fetched together
+ROWS = 32  # that are decoded together, each perhaps a large image
+REMEDY = "restore it, or mend the connection"
+
+
+class RowGroups(NamedTuple):
+    """All row groups of a list of files, in order.
+
+    Attributes:
+        files: the files.
+        file: (G,) int64, which of them each group is in.
+        group: (G,) int64, its number there.
+        start: (G,) int64, number of its first row, counted over all files.
+        rows: (G,) int64, its rows.
+    """
+
+    files: list[str]
+    file: np.ndarray
+    group: np.ndarray
+    start: np.ndarray
+    rows: np.ndarray
+
+    @property
+    def total(self) -> int:
+        """Rows of all files."""
+        return int(self.rows.sum())
+
+    def shuffled(self, generator: torch.Generator) -> np.ndarray:
+        """(G,) the groups in another order: files at random, in each its groups at random, so that each is opened once."""
+        files = torch.randperm(len(self.files), generator=generator).numpy()
+        return np.lexsort((torch.randperm(len(self.file), generator=generator).numpy(), files[self.file]))
+
+
+def read_footers(files: Sequence[str], columns: tuple[str, str], feature: Any, split: str) -> RowGroups:
+    """What the footers of ``files`` say.
+
+    Args:
+        files: of a split, as fsspec opens them.
+        columns: those of images and labels.
+        feature: type of the labels that all are to have.
+        split: its name, for messages.
+
+    Raises:
+        DataError: a file that cannot be read, or has other columns or classes.
+    """
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        sizes = list(threads.map(lambda file: _footer(file, columns, feature, split), files))
+    if not any(map(sum, sizes)):
+        raise DataError(f"the split {split} has no rows; {REMEDY}, or name another split")
+    rows = np.array([rows for groups in sizes for rows in groups], dtype=np.int64)
+    file = np.repeat(np.arange(len(sizes)), [len(groups) for groups in sizes])
+    group = np.array([number for groups in sizes for number in range(len(groups))], dtype=np.int64)
+    return RowGroups(list(files), file, group, np.cumsum(rows) - rows, rows)
+
+
+def is_local(file: str) -> bool:
+    """Whether it is a file of this machine."""
+    return "://" not in file
+
+
+def rows_of(file: str, group: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+    """The rows of a group, a few at a time. Raises DataError if they cannot be read."""
+    with opened(file) as parquet:
+        batches = parquet.iter_batches(ROWS, row_groups=[group], columns=list(columns), use_threads=False)
+        while True:
+            with _named(file):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+
+@contextmanager
+def opened(file: str) -> Iterator[pyarrow.parquet.ParquetFile]:
+    """A file of Parquet. Raises DataError if it cannot be opened."""
+    import fsspec
+    import pyarrow.parquet
+
+    with _named(file):
+        stream = fsspec.open(file, "rb").open()
+    with stream:
+        with _named(file):
+            parquet = pyarrow.parquet.ParquetFile(stream)
+        yield parquet
+
+
+@contextmanager
+def _named(file: str) -> Iterator[None]:
+    try:
+        yield
+    except GCPError:
+        raise
+    except Exception as error:  # of pyarrow, of the file system, of the transport
+        raise DataError(f"{file} cannot be read ({reason_of(error)}); {REMEDY}") from None
+
+
+def _footer(file: str, columns: tuple[str, str], feature: Any, split: str) -> list[int]:
+    """Rows of each group of the file."""
+    with opened(file) as parquet:
+        schema, metadata = parquet.schema_arrow, parquet.metadata
+    lacking = [column for column in columns if column not in schema.names]
+    if lacking:
+        raise DataError(f"{file} has no column {' and '.join(lacking)}, as other files have; mend it")
+    own = library().Features.from_arrow_schema(schema)[columns[1]]
+    if is_classes(own):
+        check_same(feature, own, f"{file}, of the split {split},")
+    return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
