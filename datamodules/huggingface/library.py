@@ -51,7 +51,7 @@ def quiet() -> Iterator[ModuleType]:
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong at first, in a line: the library wraps errors, and "an error occurred" is all that the last says."""
+    """What went wrong at first, in a line: the last error of the library often says no more than that there is one."""
     while error.__cause__ is not None:
         error = error.__cause__
     return first_line(error).rstrip(".")

@@ -1,4 +1,4 @@
-"""Opening a dataset: a folder that ``save_to_disk`` wrote, one of Parquet, Arrow or image files, or a name on the Hub."""
+"""Opening a dataset: what ``save_to_disk`` wrote, a folder of Parquet, Arrow or image files, or a name on the Hub."""
 
 from __future__ import annotations
 

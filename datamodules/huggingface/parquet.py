@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from datamodules.huggingface.columns import is_classes
-from datamodules.huggingface.labels import check_same
-from datamodules.huggingface.library import library, reason_of
+from datamodules.huggingface.library import reason_of
+from datamodules.huggingface.schemas import check_schema
 from gcp.errors import DataError, GCPError
 
 if TYPE_CHECKING:
     import pyarrow
     import pyarrow.parquet
 
-ENDINGS = (".parquet", ".geoparquet", ".gpq")
 AT_ONCE = 16  # files whose footers are fetched together
 ROWS = 32  # that are decoded together, each perhaps a large image
 REMEDY = "restore it, or mend the connection"
@@ -48,7 +46,7 @@ class RowGroups(NamedTuple):
         return int(self.rows.sum())
 
     def shuffled(self, generator: torch.Generator) -> np.ndarray:
-        """(G,) the groups in another order: files at random, in each its groups at random, so that each is opened once."""
+        """(G,) the groups in another order: files at random, and the groups in each, so that it is opened once."""
         files = torch.randperm(len(self.files), generator=generator).numpy()
         return np.lexsort((torch.randperm(len(self.file), generator=generator).numpy(), files[self.file]))
 
@@ -73,11 +71,6 @@ def read_footers(files: Sequence[str], columns: tuple[str, str], feature: Any, s
     file = np.repeat(np.arange(len(sizes)), [len(groups) for groups in sizes])
     group = np.array([number for groups in sizes for number in range(len(groups))], dtype=np.int64)
     return RowGroups(list(files), file, group, np.cumsum(rows) - rows, rows)
-
-
-def is_local(file: str) -> bool:
-    """Whether it is a file of this machine."""
-    return "://" not in file
 
 
 def rows_of(file: str, group: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
@@ -120,10 +113,5 @@ def _footer(file: str, columns: tuple[str, str], feature: Any, split: str) -> li
     """Rows of each group of the file."""
     with opened(file) as parquet:
         schema, metadata = parquet.schema_arrow, parquet.metadata
-    lacking = [column for column in columns if column not in schema.names]
-    if lacking:
-        raise DataError(f"{file} has no column {' and '.join(lacking)}, as other files have; mend it")
-    own = library().Features.from_arrow_schema(schema)[columns[1]]
-    if is_classes(own):
-        check_same(feature, own, f"{file}, of the split {split},")
+    check_schema(file, schema, columns, feature, split)
     return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]

@@ -14,6 +14,7 @@ from datamodules.huggingface.choosing import choose, place_of
 from datamodules.huggingface.labels import class_names, column_of, numbered
 from datamodules.huggingface.opening import open_dataset
 from datamodules.huggingface.rows import NOTHING, RowContents, Rows, RowSource, row_named
+from datamodules.huggingface.schemas import check_files_agree
 from datamodules.location import ANY, Layout
 from datamodules.options import HuggingFaceOptions
 from datamodules.records import Records
@@ -56,6 +57,7 @@ class HuggingFaceTable(FileDataModule):
         parts = {}
         for part, split in chosen.splits.items():  # the training images first
             table, where = opened.splits[split], place_of(chosen.label, split)
+            check_files_agree(opened.files.get(split, []), (chosen.image, chosen.label), chosen.feature, split)
             values = column_of(table, chosen.label)
             names = names or class_names(chosen.feature, values, where)
             labels = numbered(chosen.feature, values, names, where)

@@ -12,8 +12,9 @@ from datamodules.huggingface.choosing import Chosen, choose, place_of
 from datamodules.huggingface.columns import TEXT, dtype_of, is_classes
 from datamodules.huggingface.labels import class_names, numbered
 from datamodules.huggingface.opening import Opened, open_dataset
-from datamodules.huggingface.parquet import ENDINGS, RowGroups, is_local, read_footers, rows_of
+from datamodules.huggingface.parquet import RowGroups, read_footers, rows_of
 from datamodules.huggingface.rows import REMEDY
+from datamodules.huggingface.schemas import PARQUET, is_local
 from datamodules.huggingface.stream import ParquetStream
 from datamodules.location import chosen_root
 from datamodules.options import HuggingFaceOptions
@@ -89,7 +90,7 @@ def _check_possible(opened: Opened, chosen: Chosen, root: str) -> None:
             "with data.test_split, or leave out data.streaming"
         )
     files = [file for split in chosen.splits.values() for file in opened.files.get(split, [])]
-    others = [file for file in files if not file.lower().endswith(ENDINGS)]
+    others = [file for file in files if not file.lower().endswith(PARQUET)]
     if others or not files:
         raise DataError(
             f"data.streaming=true reads files of Parquet, and {root} has {few(others, 2) or 'none'}; leave it out, or, "

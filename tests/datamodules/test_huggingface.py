@@ -1,4 +1,4 @@
-"""Tables of the library ``datasets``: the images are those of the folder they were made from, and what is wrong is named."""
+"""Tables of the library ``datasets``: images are those of the folder they were made from, what is wrong is named."""
 
 from __future__ import annotations
 
@@ -179,16 +179,16 @@ def test_labels_of_every_type(dtype, values, names, tmp_path, parts):
 @pytest.mark.parametrize(
     ("feature", "values", "tested", "sentence"),
     [
-        (datasets.Value("int32"), [1, 2, 4] * 4, None, "whole numbers without names that are not 0, 1, 2, ... but 1, 2, 4"),
+        (datasets.Value("int32"), [1, 2, 4] * 4, None, "without names that are not 0, 1, 2, ... but 1, 2, 4"),
         (datasets.Value("int32"), [-1, 0, 1] * 4, None, "not 0, 1, 2, ... but -1, 0, 1"),
-        (datasets.Value("int64"), [0, 1] * 6, [0, 2] * 3, "3 of 6 rows in the column label of the split test .* 2 in row 1"),
-        (datasets.Value("string"), ["a", "b"] * 6, ["a", "c"] * 3, "3 of 6 rows .* none of the 2 classes, the first is 'c'"),
+        (datasets.Value("int64"), [0, 1] * 6, [0, 2] * 3, "3 of 6 rows in .* split test .* 2 in row 1"),
+        (datasets.Value("string"), ["a", "b"] * 6, ["a", "c"] * 3, "none of the 2 classes, the first is 'c'"),
         (datasets.Value("string"), ["a", ""] * 6, None, "an empty text for a label"),
-        (datasets.Value("string"), ["a", None] * 6, None, r"6 of 12 rows have no label \(null\) in .* split train, .*row 1"),
+        (datasets.Value("string"), ["a", None] * 6, None, r"6 of 12 rows have no label \(null\) in .*row 1"),
         (datasets.ClassLabel(names=["a", "b"]), [0, 1, None] * 4, None, r"4 of 12 rows have no label \(null\)"),
-        (datasets.ClassLabel(names=["a", "b"]), [0, 1] * 6, [-1] * 6, "6 of 6 .* -1 is written where labels are not publ"),
+        (datasets.ClassLabel(names=["a", "b"]), [0, 1] * 6, [-1] * 6, "6 of 6 .* -1 is written where"),
         (datasets.ClassLabel(names=["a", "b", "c"]), [0, 1] * 6, None, "1 of 3 classes have no training image: c"),
-        (datasets.Value("float32"), [0.0, 1.0] * 6, None, r"no column of labels: .* it has image \(Image\), label \(float32\)"),
+        (datasets.Value("float32"), [0.0, 1.0] * 6, None, r"it has image \(Image\), label \(float32\)"),
         (datasets.Value("string"), ["a"] * 12, None, "one class only, 'a'"),
     ],
 )  # fmt: skip
@@ -209,15 +209,15 @@ def test_a_label_beyond_the_class_label(tmp_path, parts):
     labels = written.column("label").to_numpy().copy()
     labels[2] = 7
     pq.write_table(written.set_column(1, written.schema.field("label"), [labels]), file)
-    with pytest.raises(DataError, match=r"1 of 6 rows in the column label of the split test .* the first is 7 in row 5"):
+    with pytest.raises(DataError, match=r"1 of 6 rows in .* split test .* the first is 7 in row 5"):
         made(tmp_path / "table")
 
 
 @pytest.mark.parametrize(
     ("other", "sentence"),
     [
-        (datasets.ClassLabel(names=["apple", "plum", "pear"]), "split test has other classes .*: the same in another order"),
-        (datasets.ClassLabel(names=["apple", "pear", "quince"]), "other classes than the training images: plum, quince"),
+        (datasets.ClassLabel(names=["apple", "plum", "pear"]), "split test has other classes .*: the same in another"),
+        (datasets.ClassLabel(names=["apple", "pear", "quince"]), "other classes than the training images: plum"),
         (datasets.Value("int64"), "the split test has labels of another type"),
     ],
 )  # fmt: skip
@@ -229,7 +229,7 @@ def test_a_split_with_other_labels(other, sentence, tmp_path, parts):
 
 def test_a_split_without_labels(tmp_path, parts):
     root = saved(tmp_path / "table", train=table(parts["train"]), test=table(parts["test"]).remove_columns("label"))
-    with pytest.raises(DataError, match="the split test has no column label, as the training images have; it has image"):
+    with pytest.raises(DataError, match="the split test has no column label, as the training images have; it"):
         made(root)
 
 
@@ -237,12 +237,12 @@ def test_a_split_without_labels(tmp_path, parts):
 
 
 def test_columns_are_chosen_where_there_are_several(tmp_path, parts):
+    image, fine = FEATURES.values()
+    features = datasets.Features({"a": image, "b": image, "fine": fine, "coarse": datasets.ClassLabel(2)})
     twice = {
         name: table(
-            [{"a": row["image"], "b": row["image"], "fine": row["label"], "coarse": int(row["label"] > 0)} for row in part],
-            datasets.Features(
-                {"a": datasets.Image(), "b": datasets.Image(), "fine": FEATURES["label"], "coarse": datasets.ClassLabel(2)}
-            ),
+            [{"a": row["image"], "b": row["image"], "fine": row["label"], "coarse": row["label"] // 2} for row in part],
+            features,
         )
         for name, part in parts.items()
     }  # fmt: skip
@@ -271,7 +271,11 @@ def test_columns_are_chosen_where_there_are_several(tmp_path, parts):
         (["train", "extra", "test"], {}, "validated on the test part; splits not used: extra"),
         (["train", "extra", "test"], {"val_split": "extra"}, "12 training, 6 validation, 6 test images"),
         (["full"], {}, "9 training, 3 validation, 3 test images; validated on the test part; divided by"),
-        (["train", "test"], {"test_split": "none", "test_fraction": 0.5}, "6 training, 6 validation, 6 test .*used: test"),
+        (
+            ["train", "test"],
+            {"test_split": "none", "test_fraction": 0.5},
+            "6 training, 6 validation, 6 test .*: test",
+        ),
         (["train", "test"], {"holdout": 0.25}, "9 training, 3 validation, 6 test images$"),
     ],
 )
@@ -287,7 +291,11 @@ def test_splits_by_their_names(names, options, parts_taken, tmp_path, parts):
         (["train", "dev", "valid"], {}, r"has both dev and valid for one part; choose one with data\.val_split"),
         (["a", "b"], {}, r"nothing to train on among a, b; name it with data\.train_split"),
         (["test"], {}, r"nothing to train on among test"),
-        (["train", "test"], {"test_split": "tset"}, r"test_split=tset is no split of .* \(did you mean 'test'\?\); it has"),
+        (
+            ["train", "test"],
+            {"test_split": "tset"},
+            r"test_split=tset is no split of .* \(did you mean 'test'\?\)",
+        ),
         (["train", "test"], {"train_split": "none"}, r"data\.train_split=none is no split"),
         (["train", "test"], {"test_split": "train"}, r"cannot be trained on and be data\.test_split"),
     ],
@@ -356,7 +364,7 @@ def test_rows_that_name_files(tmp_path, photos, parts):
 def test_copies_in_two_parts_are_refused(tmp_path, parts):
     parts["test"][0] = {**parts["test"][0], "image": parts["train"][3]["image"]}
     as_saved(tmp_path / "table", parts)
-    with pytest.raises(DataError, match=r"1 image is a copy of another one: test\[0\] \(test\) of train\[3\] \(training\)"):
+    with pytest.raises(DataError, match=r"1 image is a copy of another one: test\[0\] \(test\) of train\[3\]"):
         made(tmp_path / "table")
     made(tmp_path / "table", check=False)
 
@@ -377,7 +385,7 @@ def test_places_that_hold_no_dataset(tmp_path, parts, monkeypatch):
     as_parquet(tmp_path / "tables", parts)
     monkeypatch.chdir(tmp_path)
     for root, sentence in {
-        "table": r"data\.root=table is no folder \(did you mean 'tables'\?\), and a dataset on the Hub is called OWNER/NAME",
+        "table": r"root=table is no folder \(did you mean 'tables'\?\), and a dataset on the Hub is called OWNER/NAME",
         "fruit": r"fruit holds folders that save_to_disk wrote \(saved\); .*data\.root=fruit/saved",
         "fruit/saved/dataset_dict.json": r"is a file; give the folder it lies in",
         "fruit/saved/train/nothing": r"is no folder, and",
@@ -422,7 +430,7 @@ def test_damaged_tables(form, tmp_path, parts):
 def test_code_beside_the_data_is_refused(tmp_path, parts):
     as_parquet(tmp_path / "table", parts)
     (tmp_path / "table/table.py").write_text("raise SystemExit('run')")
-    with pytest.raises(DataError, match="Dataset scripts are no longer supported, but found table.py"):
+    with pytest.raises(DataError, match=r"Dataset scripts are no longer supported, but found table\.py"):
         made(tmp_path / "table")
 
 
