@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import ModuleType
 
 from datamodules.archives import CONSOLE
@@ -13,12 +14,11 @@ from gcp.errors import DataError, GCPError, MissingDependencyError, first_line
 def library() -> ModuleType:
     """The package. Raises MissingDependencyError if it is not installed."""
     try:
-        import datasets
+        return import_module("datasets")
     except ImportError as error:
         raise MissingDependencyError(
             "dataset=huggingface needs the library datasets; install it: pip install '.[huggingface]'"
         ) from error
-    return datasets
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from datamodules.huggingface.library import library, quiet, reading, reason_of
+from datamodules.location import chosen_root
+from datamodules.options import HuggingFaceOptions
 from datamodules.trees import entries
 from gcp.errors import DataError, few
 from gcp.hub.remote import is_repository, unreachable
@@ -36,6 +38,12 @@ class Opened:
     notes: list[str] = field(default_factory=list)
     files: dict[str, list[str]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+
+
+def root_of(options: HuggingFaceOptions) -> str:
+    """What ``data.root`` or the environment says. Raises DataError if neither does."""
+    remedy = "set data.root to its folder, or to OWNER/NAME of one on the Hub"
+    return str(chosen_root("huggingface", options.root, remedy=remedy))
 
 
 def open_dataset(root: str, subset: str | None, revision: str | None, streaming: bool = False) -> Opened:
@@ -113,9 +121,10 @@ def _from_hub(name: str, subset: str | None, revision: str | None, streaming: bo
         with quiet(), _offline(package):
             opened = _built(package, name, subset, revision, streaming)
     except Exception as error:  # whatever it is, it is not in the cache
+        reason = "" if isinstance(error, ConnectionError) else f" ({reason_of(error)})"
         raise DataError(
-            f"{beginning}; nor does the cache {package.config.HF_DATASETS_CACHE} have it ({reason_of(error)}): connect "
-            "this machine, or give a folder"
+            f"{beginning}; nor does the cache {package.config.HF_DATASETS_CACHE} have it{reason}: connect this machine, "
+            "or give a folder"
         ) from None
     opened.notes.append(f"the newest copy in the cache, because the Hub is out of reach ({failure})")
     return opened

@@ -32,7 +32,7 @@ def parts_of_splits(splits: list[str], wanted: dict[str, str | None], place: str
     found: dict[str, str] = {}
     for name in splits:
         usual = PART_OF.get(name.lower())
-        if usual is None or usual in chosen or name in chosen.values():
+        if usual is None or usual in chosen or (usual != "train" and name in chosen.values()):
             continue
         if usual in found:
             raise DataError(
@@ -41,7 +41,8 @@ def parts_of_splits(splits: list[str], wanted: dict[str, str | None], place: str
         found[usual] = name
     if len(splits) == 1 and not found and not chosen:
         found["train"] = splits[0]  # whatever it is called
-    found = {part: name for part in NAMES if (name := chosen.get(part) or found.get(part)) not in (None, NONE)}
+    found = {part: name for part, name in (found | chosen).items() if name != NONE}
+    found = {part: found[part] for part in NAMES if part in found}  # the training split first
     if "train" not in found:
         raise DataError(f"{place} has nothing to train on among {few(splits)}; name it with data.train_split")
     for part in ("val", "test"):

@@ -12,7 +12,7 @@ from datamodules.checks import FileContents, check_files, check_labels
 from datamodules.files import FileDataModule, Listing, held_out
 from datamodules.huggingface.choosing import choose, place_of
 from datamodules.huggingface.labels import class_names, column_of, numbered
-from datamodules.huggingface.opening import open_dataset
+from datamodules.huggingface.opening import open_dataset, root_of
 from datamodules.huggingface.rows import NOTHING, RowContents, Rows, RowSource, row_named
 from datamodules.huggingface.schemas import check_files_agree
 from datamodules.location import ANY, Layout
@@ -43,7 +43,7 @@ class HuggingFaceTable(FileDataModule):
 
     def located(self) -> Path:
         """What ``data.root`` says: a folder, or a name on the Hub, which is the library's to find."""
-        return self.root()
+        return Path(root_of(self.options))
 
     def read(self, root: Path) -> Listing:
         """Open it, choose splits and columns, number the classes."""

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from datamodules.checks import check_classes
 from datamodules.huggingface.choosing import Chosen, choose, place_of
 from datamodules.huggingface.columns import TEXT, dtype_of, is_classes
 from datamodules.huggingface.labels import class_names, numbered
-from datamodules.huggingface.opening import Opened, open_dataset
+from datamodules.huggingface.opening import Opened, open_dataset, root_of
 from datamodules.huggingface.parquet import RowGroups, read_footers, rows_of
 from datamodules.huggingface.rows import REMEDY
 from datamodules.huggingface.schemas import PARQUET, is_local
 from datamodules.huggingface.stream import ParquetStream
-from datamodules.location import chosen_root
 from datamodules.options import HuggingFaceOptions
 from datamodules.stream_module import StreamDataModule, Streams
 from gcp.errors import DataError, few
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 class HuggingFaceStream(StreamDataModule):
@@ -31,7 +32,7 @@ class HuggingFaceStream(StreamDataModule):
     def open(self) -> Streams:
         """Splits and columns as of tables; numbers of rows from the footers of the files."""
         options = self.options
-        root = str(chosen_root("huggingface", options.root))
+        root = root_of(options)
         opened = open_dataset(root, options.subset, options.revision, streaming=True)
         chosen = choose(opened, options, root)
         _check_possible(opened, chosen, root)
@@ -67,7 +68,7 @@ class HuggingFaceStream(StreamDataModule):
         counts = None
         for part, each in groups.items():  # the training images first
             where = place_of(chosen.label, chosen.splits[part])
-            values = pa.chunked_array(list(_labels(each, chosen.label)))
+            values = _labels(each, chosen.label)
             names = names or class_names(chosen.feature, values, where)
             labels = numbered(chosen.feature, values, names, where)
             if part == "train":
@@ -76,10 +77,12 @@ class HuggingFaceStream(StreamDataModule):
         return names, counts
 
 
-def _labels(groups: RowGroups, column: str) -> Iterator[pa.Array]:
-    for file, group in zip(groups.file.tolist(), groups.group.tolist(), strict=True):
-        for batch in rows_of(groups.files[file], group, [column]):
-            yield batch.column(column)
+def _labels(groups: RowGroups, column: str) -> pyarrow.ChunkedArray:
+    import pyarrow as pa
+
+    places = zip(groups.file.tolist(), groups.group.tolist(), strict=True)
+    batches = (batch for file, group in places for batch in rows_of(groups.files[file], group, [column]))
+    return pa.chunked_array([batch.column(column) for batch in batches])
 
 
 def _check_possible(opened: Opened, chosen: Chosen, root: str) -> None:

@@ -311,8 +311,8 @@ def test_splits_that_are_not_there(names, options, sentence, tmp_path, parts):
 
 def broken(parts, contents):
     """A row of each split has other contents."""
-    for part in parts.values():
-        part[1] = {**part[1], "image": {"bytes": contents, "path": None}}
+    for name, part in parts.items():
+        part[1] = {**part[1], "image": {"bytes": contents and contents + name.encode(), "path": None}}
     return parts
 
 
