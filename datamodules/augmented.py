@@ -50,6 +50,15 @@ class FileSource:
         """All of the image of a record: uint8 (3, H, W). Raises ImageError."""
         return decode(path, self.backend)
 
+    def contents(self, path: Path) -> bytes:
+        """The image of a record as it is stored. Raises DataError if it cannot be read."""
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"the image {path} cannot be read ({error.strerror}); restore it from the archive"
+            ) from None
+
 
 class AugmentedImages(Dataset[tuple[Tensor, int]]):
     """A source behind a transform.

@@ -114,7 +114,7 @@ def _from_hub(name: str, subset: str | None, revision: str | None, streaming: bo
     if failure is None:
         with reading(f"the dataset {name} on the Hub", "mend data.root, data.subset or data.revision"):
             return _built(package, name, subset, revision, streaming)
-    beginning = f"data.root={name} is no folder, and the Hub, for it may be a name there, is out of reach ({failure})"
+    beginning = f"data.root={name} is no folder, and the Hub, where it may be one, is out of reach ({failure})"
     if streaming:
         raise DataError(f"{beginning}; connect this machine, or give a folder")
     try:
@@ -123,8 +123,8 @@ def _from_hub(name: str, subset: str | None, revision: str | None, streaming: bo
     except Exception as error:  # whatever it is, it is not in the cache
         reason = "" if isinstance(error, ConnectionError) else f" ({reason_of(error)})"
         raise DataError(
-            f"{beginning}; nor does the cache {package.config.HF_DATASETS_CACHE} have it{reason}: connect this machine, "
-            "or give a folder"
+            f"{beginning}; nor does the cache {package.config.HF_DATASETS_CACHE} have it{reason}: connect this "
+            "machine, or give a folder"
         ) from None
     opened.notes.append(f"the newest copy in the cache, because the Hub is out of reach ({failure})")
     return opened

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datamodules.augmented import FileSource
 from datamodules.checks import END, FileContents
-from datamodules.decoding import ImageError, decode, decode_contents
+from datamodules.decoding import ImageError, decode_contents
 from datamodules.records import Record
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Rows:
     """The column of images of one split. Loading processes share the files, and get their names, not what they hold.
 
     Args:
-        dataset: a ``datamodules.Dataset`` of the library.
+        dataset: a ``datasets.Dataset`` of the library.
         split: its name.
         column: the images: of the library's type, structs with their bytes, or bytes.
     """
@@ -72,13 +72,19 @@ class RowSource(FileSource):
 
     def image(self, path: Path) -> Tensor:
         """Decoded as any file is. Raises ImageError."""
+        if row_named(str(path)) is None:
+            return super().image(path)
+        return decode_contents(self.contents(path), str(path), self.backend, REMEDY)
+
+    def contents(self, path: Path) -> bytes:
+        """The image of a row as it is stored. Raises ImageError if it holds none."""
         row = row_named(str(path))
         if row is None:
-            return decode(path, self.backend)
+            return super().contents(path)
         contents = self.rows[row[0]].contents(row[1])
         if contents is None:
             raise ImageError(f"the row {path} holds no image (null); {REMEDY}", "no image (null)")
-        return decode_contents(contents, str(path), self.backend, REMEDY)
+        return contents
 
 
 class RowContents(FileContents):

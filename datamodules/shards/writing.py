@@ -215,10 +215,7 @@ def _array(images: Tensor, labels: Tensor, position: int) -> Item:
 
 def _of_file(source: FileSource, position: int) -> Item:
     path, label, _ = source.records[position]
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"the image {path} cannot be read ({error.strerror}); restore it from the archive") from None
+    content = source.contents(path)
     ending = path.suffix.removeprefix(".").lower()
     return Item(ending if ending in IMAGES else _ending(content, str(path)), content, label)
 

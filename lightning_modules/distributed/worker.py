@@ -50,7 +50,8 @@ def _end(report: TextIO, reason: str) -> None:
 
 def _end_with_the_main_process() -> None:
     """Its end of the pipe is closed when it is gone, by SIGKILL too."""
-    sys.stdin.read()
+    while os.read(0, 1):  # not sys.stdin, whose lock would be held: forked loading processes close it and would wait
+        pass
     os._exit(1)
 
 
