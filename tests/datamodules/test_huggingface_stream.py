@@ -14,6 +14,7 @@ from datamodules.huggingface.parquet import rows_of
 from gcp.errors import DataError, OptionError
 from tests.datamodules import fabricate
 from tests.datamodules.test_streams import OneOf, in_process
+from tests.slow import slow_unless
 
 ROWS, FILES, GROUP = 50, 3, 4  # rows to train on, the files they are in, rows of a row group
 FEATURES = datasets.Features(
@@ -64,20 +65,18 @@ def test_the_files_have_row_groups(numbered):
 
 def test_two_devices_with_three_processes_each_give_every_image_once(streamed):
     loaders = [streamed(rank, 2, num_workers=3).train_dataloader() for rank in range(2)]
-    epochs = [[epoch_of(loader, epoch) for loader in loaders] for epoch in range(3)]
+    epochs = [[epoch_of(loader, epoch) for loader in loaders] for epoch in range(2)]
     for ranks in epochs:
         assert [[len(batch) for batch in batches] for batches in ranks] == [[4] * 6] * 2
         seen = list(chain(*chain(*ranks)))
         assert len(set(seen)) == len(seen) == 48
-    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
-    again = [epoch_of(streamed(rank, 2, num_workers=3).train_dataloader(), 1) for rank in range(2)]
-    assert again == epochs[1]
+    assert epochs[0] != epochs[1] == [epoch_of(loader, 1) for loader in loaders]
 
 
-@pytest.mark.parametrize("part", ["val", "test"])
+@pytest.mark.parametrize("part", slow_unless(["test"], ["val", "test"]))
 def test_evaluation_gives_every_image_once_and_in_order(part, streamed):
     labels = list(range(7)) if part == "val" else list(range(3, 12))
-    for devices, workers in ((1, 0), (2, 3), (3, 1)):
+    for devices, workers in ((1, 0), (2, 3)):
         loaders = [
             getattr(streamed(rank, devices, num_workers=workers), f"{part}_dataloader")() for rank in range(devices)
         ]
@@ -97,7 +96,7 @@ def test_every_row_group_may_come_first(streamed):
     assert len(first) >= 8  # of 13 row groups; the chance of fewer in 30 draws is below 1 in 1000
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", slow_unless([0], [0, 2]))
 def test_going_on_inside_an_epoch(workers, streamed):
     loader = streamed(num_workers=workers).train_dataloader()
     loader.sampler.set_epoch(1)
@@ -135,24 +134,15 @@ def test_pixels_classes_and_counts_are_those_of_the_table(fruit):
     assert torch.equal(stream.splits.train[7][0], table.splits.train[7][0])  # random crops belong to the row
 
 
-@pytest.mark.parametrize(
-    ("dtype", "values", "names"),
-    [
-        ("string", ["b", "10", "2"], ["10", "2", "b"]),
-        ("int64", [2, 1, 0], ["0", "1", "2"]),
-        ("bool", [True, False], ["false", "true"]),
-    ],
-)
-def test_labels_of_every_type(dtype, values, names, fruit):
+def test_labels_of_text(fruit):
     for part in ("train", "test"):
         rows = datasets.Dataset.from_parquet(str(fruit / f"{part}.parquet")).remove_columns("label").to_list()
-        labelled = [{**row, "label": values[number % len(values)]} for number, row in enumerate(rows)]
-        features = datasets.Features({"image": datasets.Image(), "label": datasets.Value(dtype)})
-        datasets.Dataset.from_list(labelled, features=features).to_parquet(str(fruit / f"{part}.parquet"))
+        labelled = [{**row, "label": ["b", "10", "2"][number % 3]} for number, row in enumerate(rows)]
+        datasets.Dataset.from_list(labelled).to_parquet(str(fruit / f"{part}.parquet"))
     stream = module(fruit)
-    assert stream.class_names == names
-    labels = torch.cat([labels for _, labels in stream.test_dataloader()])
-    assert [names[label] for label in labels] == [str(value).lower() for value in (values * 6)[: len(labels)]]
+    assert stream.class_names == ["10", "2", "b"]
+    assert stream.class_counts.tolist() == [4, 4, 4]
+    assert torch.cat([labels for _, labels in stream.test_dataloader()]).tolist() == [2, 0, 1, 2, 0, 1]
 
 
 def rewrite(file, column, values):
