@@ -199,8 +199,8 @@ class HuggingFaceOptions(FileOptions, StreamOptions):
     image_column: str | None = option(None, "column of the images; null: the only one of their type")
     label_column: str | None = option(None, "column of the labels; null: the only one of their type")
     train_split: str | None = option(None, "split to train on; null: the one called train")
-    val_split: str | None = option(None, "split to validate on; null: the one called so, if any; none: not that one")
-    test_split: str | None = option(None, "split to test on; null: the one called test, if any; none: not that one")
+    val_split: str | None = option(None, "split to validate on; null: the one called so, if any; unused: not that one")
+    test_split: str | None = option(None, "split to test on; null: the one called test, if any; unused: not that one")
     test_fraction: float = option(
         0.2, "of a dataset without a split for that: fraction of each class to test on", above=0, maximum=0.9
     )

@@ -6,7 +6,7 @@ from datamodules.parts import NAMES, PART_OF
 from gcp.errors import DataError, few
 from gcp.registry import nearest
 
-NONE = "none"  # of val_split and test_split: the dataset's own is left alone
+UNUSED = "unused"  # of val_split and test_split: the dataset's own is left alone
 
 
 def parts_of_splits(splits: list[str], wanted: dict[str, str | None], place: str) -> dict[str, str]:
@@ -25,7 +25,7 @@ def parts_of_splits(splits: list[str], wanted: dict[str, str | None], place: str
     """
     chosen = {part: name for part, name in wanted.items() if name is not None}
     for part, name in chosen.items():
-        if name not in splits and not (name == NONE and part != "train"):
+        if name not in splits and not (name == UNUSED and part != "train"):
             raise DataError(
                 f"data.{part}_split={name} is no split of {place}{nearest(name, splits)}; it has {few(splits)}"
             )
@@ -41,7 +41,7 @@ def parts_of_splits(splits: list[str], wanted: dict[str, str | None], place: str
         found[usual] = name
     if len(splits) == 1 and not found and not chosen:
         found["train"] = splits[0]  # whatever it is called
-    found = {part: name for part, name in (found | chosen).items() if name != NONE}
+    found = {part: name for part, name in (found | chosen).items() if name != UNUSED}
     found = {part: found[part] for part in NAMES if part in found}  # the training split first
     if "train" not in found:
         raise DataError(f"{place} has nothing to train on among {few(splits)}; name it with data.train_split")

@@ -219,7 +219,7 @@ def test_columns_are_chosen_where_there_are_several(tmp_path, parts):
 def test_a_split_is_divided_and_the_others_are_said(tmp_path, parts):
     root = saved(tmp_path / "table", train=table(parts["train"]), test=table(parts["test"]), extra=table(parts["test"]))
     assert made(root, check=False).describe().endswith("validated on the test part; splits not used: extra")
-    divided = made(root, test_split="none", test_fraction=0.5, check=False)
+    divided = made(root, test_split="unused", test_fraction=0.5, check=False)
     assert "6 training, 6 validation, 6 test images" in divided.describe()
     assert divided.describe().endswith("divided by data.test_fraction=0.5; splits not used: test, extra")
     held = made(root, val_split="extra", holdout=0.25, check=False)

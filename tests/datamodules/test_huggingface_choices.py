@@ -27,7 +27,7 @@ def splits(names, **wanted):
         (["train", "extra", "test"], {}, {"train": "train", "test": "test"}),
         (["train", "extra", "test"], {"val": "extra"}, {"train": "train", "val": "extra", "test": "test"}),
         (["train", "validation", "test"], {"test": "validation"}, {"train": "train", "test": "validation"}),
-        (["train", "test"], {"test": "none"}, {"train": "train"}),
+        (["train", "test"], {"test": "unused"}, {"train": "train"}),
         (["train", "test"], {"val": "test", "test": "test"}, {"train": "train", "test": "test"}),
         (["a", "b"], {"train": "b"}, {"train": "b"}),
         (["full"], {}, {"train": "full"}),
@@ -49,7 +49,7 @@ def test_splits_by_their_names(names, wanted, found):
             {"test": "tset"},
             r"test_split=tset is no split of it \(did you mean 'test'\?\); it has tr",
         ),
-        (["train", "test"], {"train": "none"}, r"data\.train_split=none is no split"),
+        (["train", "test"], {"train": "unused"}, r"data\.train_split=unused is no split"),
         (["train", "test"], {"test": "train"}, r"cannot be trained on and be data\.test_split; use data\.holdout"),
     ],
 )
