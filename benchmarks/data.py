@@ -1,4 +1,4 @@
-"""Loading images beside the classical pipeline, and training beside a bare loop of torch.
+"""Loading images beside the classical pipeline and from shards, and training beside a bare loop of torch.
 
 python -m benchmarks.data            # writes benchmarks/data.md and benchmarks/results/data.json
 python -m benchmarks.data --quick    # a few images and steps, to see that it works
@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import overhead, pipelines
+from benchmarks import overhead, pipelines, streaming
 from benchmarks.environment import environment
 from benchmarks.report import table
 
@@ -50,6 +50,8 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = pipelines.fabricate(Path(folder), args.images)
         loading = [pipelines.measure(files, name, args.rounds) for name in TRANSFORMS]
+        places = streaming.prepare(files, Path(folder))
+        streamed = [streaming.measure(*places, processes, args.rounds) for processes in streaming.PROCESSES]
         size = sum(file.stat().st_size for file in files) / len(files)
     training = [overhead.measure(overrides, args.steps) for overrides in runs]
     report = {
@@ -57,6 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
         "environment": environment(),
         "bytes_per_image": size,
         "loading": loading,
+        "streaming": streamed,
         "training": training,
     }
     args.json.parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +86,7 @@ def markdown(report: dict[str, Any]) -> str:
             "In brackets: times the classical rate.",
             "",
             *table(("transform", *loading[0]["images_per_second"]), [_rates(case) for case in loading]),
+            *_streaming(report),
             "## Training steps per second",
             "",
             "`python run.py` with everything it does by default (metrics of each step, logs, checkpoints, progress "
@@ -107,6 +111,26 @@ def markdown(report: dict[str, Any]) -> str:
             ),
         ]
     )
+
+
+def _streaming(report: dict[str, Any]) -> list[str]:
+    """The section on shards; a report of before there were any has none."""
+    cases = report.get("streaming", [])
+    if not cases:
+        return []
+    rows = []
+    for case in cases:
+        folder, shards = (case["images_per_second"][way] for way in ("folder", "shards"))
+        rows.append((str(case["processes"]), f"{folder:.0f}", f"{shards:.0f}", f"{shards / folder:.2f}"))
+    return [
+        "## Images per second from shards",
+        "",
+        f"`dataset=webdataset` beside `dataset=folder`: the same images and transform (`imagenet224`), batches of "
+        f"{streaming.BATCH}, all of it in the page cache, where files are at their best. Both take turns epoch by "
+        f"epoch; medians over {cases[0]['epochs']} epochs.",
+        "",
+        *table(("loading processes", "folder", "shards", "shards / folder"), rows),
+    ]
 
 
 def _rates(case: dict[str, Any]) -> tuple[str, ...]:

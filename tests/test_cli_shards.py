@@ -8,6 +8,7 @@ from itertools import chain
 import pytest
 
 from datamodules.datasets import create_datamodule
+from lightning_modules import metric_names as names
 from tests.datamodules import fabricate
 from tests.datamodules.test_streams import OneOf
 from tests.small import SMALL
@@ -25,7 +26,7 @@ def digits(cli):
     return outcome
 
 
-def test_write_train_test_and_predict(cli, digits, tmp_path, summary_of):
+def test_write_and_train(cli, digits, tmp_path, summary_of):
     assert "train on them         python run.py dataset=webdataset data.urls=shards" in digits.out
     assert "finished images" in digits.out
     written = summary_of(tmp_path / "writing")
@@ -34,6 +35,11 @@ def test_write_train_test_and_predict(cli, digits, tmp_path, summary_of):
     assert outcome.code == 0, outcome.err
     assert "1,078 training, 360 validation, 359 test images; 4 training shards" in outcome.out
     assert len(summary_of(tmp_path / "run")["class_weights"]) == 10
+
+
+@pytest.mark.slow
+def test_test_and_predict(cli, digits, tmp_path, summary_of):
+    assert cli(*SMALL, *STREAM, "hydra.run.dir=run").code == 0
     test = ("mode=test", "ckpt_path=run", *QUICK)
     outcome = cli(*test, "hydra.run.dir=tested")
     assert outcome.code == 1
@@ -153,12 +159,13 @@ def test_digits_are_learnt_from_shards(cli, tmp_path, summary_of, processes):
 
 
 @pytest.mark.slow
-def test_features_of_finished_images_are_computed_once(cli, digits, tmp_path, summary_of):
+def test_features_of_finished_images_are_computed_once(cli, tmp_path, summary_of):
+    assert cli("mode=shards", "shards.folder=shards", "data.image_size=64", *QUICK).code == 0
     options = ("backbone=resnet18", "backbone.frozen=4", "method.reduced_channels=8", "training.features_once=true")
-    small = [argument for argument in SMALL if "width" not in argument]
+    small = [argument for argument in SMALL if "width" not in argument and "image_size" not in argument]
     outcome = cli(*small, *STREAM, *options, "data.num_workers=2", "hydra.run.dir=run")
     assert outcome.code == 0, outcome.err
-    assert summary_of(tmp_path / "run")["features_seconds"] > 0
+    assert summary_of(tmp_path / "run")[names.FEATURES_SECONDS] > 0
 
 
 @pytest.mark.slow

@@ -50,5 +50,8 @@ def test_quick_run_writes_its_files(tmp_path: Path) -> None:
     main(["--quick", "--out", str(tmp_path)])
     report = json.loads((tmp_path / "data.json").read_text())
     assert [len(case["images_per_second"]) for case in report["loading"]] == [3, 3, 3]
+    assert [case["processes"] for case in report["streaming"]] == [0, 2]
     assert [case["steps"] for case in report["training"]] == [2]
-    assert "| tiny | 64 | 32 | 2 |" in (tmp_path / "data.md").read_text()
+    page = (tmp_path / "data.md").read_text()
+    assert "| tiny | 64 | 32 | 2 |" in page
+    assert "| loading processes | folder | shards | shards / folder |" in page

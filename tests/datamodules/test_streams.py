@@ -116,7 +116,7 @@ def test_evaluation_gives_every_image_once(part, workers):
             assert seen == list(range(size))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_loader_gives_what_was_counted_on_and_goes_on_exactly(workers):
     loader = module(num_workers=workers).train_dataloader()
     expected = {}
