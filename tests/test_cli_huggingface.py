@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 
 import datasets
 import pytest
 
+from tests.conftest import ROOT
 from tests.datamodules import fabricate
+from tests.datamodules.dataset_hub import COMMIT, NAME, dataset_hub
 from tests.small import SMALL
 
 HERE = [*SMALL, "dataset=huggingface", "data.root=fruit", "data.batch_size=4"]
@@ -67,6 +72,39 @@ def test_two_processes_that_load_with_two_each(cli, tmp_path, summary_of, stream
     outcome = cli(*HERE, *options, "hydra.run.dir=run")
     assert outcome.code == 0, outcome.err
     assert summary_of(tmp_path / "run")["status"] == "ok"
+
+
+@pytest.mark.slow
+def test_a_name_on_the_hub(tmp_path):
+    """In processes of their own: the library takes the address of the Hub when it is imported."""
+
+    def run(address, *arguments):
+        environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "127.0.0.1"}
+        command = [sys.executable, str(ROOT / "run.py"), *SMALL, "dataset=huggingface", "data.batch_size=4", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    name = f"data.root={NAME}"
+    with dataset_hub(tmp_path / "fruit") as address:
+        for number, streaming in enumerate(("data.streaming=true", "data.streaming=false")):
+            outcome = run(address, name, streaming, "data.num_workers=2", f"hydra.run.dir=run{number}")
+            assert outcome.returncode == 0, outcome.stderr
+            assert SIZES in outcome.stdout
+        unknown = run(address, "data.root=someone/friut")
+        assert unknown.returncode == 1
+        assert (
+            "Dataset 'someone/friut' doesn't exist on the Hub or cannot be accessed; mend data.root" in unknown.stderr
+        )
+    cached = run(address, name, f"data.revision={COMMIT}", "hydra.run.dir=cached")
+    assert cached.returncode == 0, cached.stderr
+    assert "the newest copy in the library's cache, not from the Hub; the Hub is out of reach" in cached.stdout
+    for arguments, sentence in (
+        (["data.revision=main"], f"the copy in the cache is of the revision {COMMIT}, not main"),
+        (["data.streaming=true"], "the Hub, where it may be one, is out of reach"),
+    ):
+        refused = run(address, name, *arguments)
+        assert refused.returncode == 1
+        assert sentence in refused.stderr
+        assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.slow

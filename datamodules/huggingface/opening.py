@@ -126,7 +126,7 @@ def _from_hub(name: str, subset: str | None, revision: str | None, streaming: bo
             f"{beginning}; nor does the cache {package.config.HF_DATASETS_CACHE} have it{reason}: connect this "
             "machine, or give a folder"
         ) from None
-    opened.notes.append(f"the newest copy in the cache, because the Hub is out of reach ({failure})")
+    opened.notes.append(f"the Hub is out of reach ({failure})")
     return opened
 
 
@@ -160,7 +160,8 @@ def _built(package: ModuleType, path: str, subset: str | None, revision: str | N
     files = {str(name): list(map(str, files)) for name, files in (builder.config.data_files or {}).items()}
     known = builder.info.splits or {}
     counts = _lengths(splits) if not streaming else {name: known[name].num_examples for name in known}
-    return Opened({str(name): split for name, split in splits.items()}, [], files, counts)
+    notes = ["the newest copy in the library's cache, not from the Hub"] if kind == "cache" else []
+    return Opened({str(name): split for name, split in splits.items()}, notes, files, counts)
 
 
 def _lengths(splits: dict[str, Any]) -> dict[str, int]:
