@@ -20,7 +20,14 @@ Features = Mapping[str, Any]
 def image_column(features: Features, wanted: str | None, place: str) -> str:
     """The column of images: ``wanted``, or the only one. Raises DataError if there is none, or no telling which."""
     kinds: tuple[Callable[[Any], bool], ...] = (is_image, _is_bytes)
-    return _column(features, "image", wanted, kinds, IMAGES, place)
+    found = _column(features, "image", wanted, kinds, IMAGES, place)
+    mode = getattr(features[found], "mode", None)
+    if mode not in (None, "RGB"):
+        raise DataError(
+            f"the column {found} of {place} is to be decoded as {mode}, and images are always RGB here; cast it to "
+            "Image()"
+        )
+    return found
 
 
 def label_column(features: Features, wanted: str | None, place: str) -> str:

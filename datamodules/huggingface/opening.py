@@ -98,10 +98,11 @@ def _files(folder: Path, subset: str | None, streaming: bool) -> Opened:
     with reading(f"data.root={folder}", "mend the files, or name others") as package:
         # By its whole path: the library takes names such as "parquet" for what reads such files.
         opened = _built(package, str(folder.resolve()), subset, None, streaming)
-    read = {os.path.realpath(file) for files in opened.files.values() for file in files}
-    passed = [path for path in _data_files(folder) if os.path.realpath(path) not in read]
+    root = folder.resolve()
+    read = {file for files in opened.files.values() for file in files}
+    passed = [path for path in _data_files(root) if path not in read]
     if passed:  # it goes by the names of some files, and passes over the others
-        names = few([os.path.relpath(path, folder) for path in passed], 3)
+        names = few([os.path.relpath(path, root) for path in passed], 3)
         opened.notes.append(f"{len(passed)} files are not read: {names}")
     return opened
 
@@ -169,12 +170,12 @@ def _lengths(splits: dict[str, Any]) -> dict[str, int]:
 
 
 def _data_files(folder: Path) -> Iterator[str]:
-    """The files in ``folder`` and below that are neither hidden nor descriptions."""
-    for entry in entries(folder):
-        if entry.is_dir():
-            yield from _data_files(Path(entry.path))
-        elif not entry.name.lower().endswith(DESCRIBING):
-            yield entry.path
+    """The files in ``folder`` and below that are neither hidden nor descriptions, without those of links to folders."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        for name in sorted(files):
+            if not name.startswith(".") and not name.lower().endswith(DESCRIBING):
+                yield os.path.join(place, name)
 
 
 def _neighbour(folder: Path) -> str:

@@ -165,6 +165,12 @@ def test_columns_that_cannot_be_told(find, wanted, sentence):
         find(features, wanted, "it")
 
 
+def test_an_image_to_be_decoded_in_another_mode():
+    with pytest.raises(DataError, match=r"the column a of it is to be decoded as L, and images are always RGB here"):
+        image_column({"a": datasets.Image(mode="L")}, None, "it")
+    assert image_column({"a": datasets.Image(mode="RGB")}, None, "it") == "a"
+
+
 def test_no_columns():
     with pytest.raises(DataError, match=r"it has no column of labels: .*; it has a \(Image\), size \(float32\)"):
         label_column({"a": IMAGE, "size": datasets.Value("float32")}, None, "it")

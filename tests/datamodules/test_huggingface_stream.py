@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import chain
 
 import datasets
 import pyarrow.parquet
 import pytest
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from datamodules.datasets import create_datamodule
 from datamodules.huggingface.parquet import rows_of
 from gcp.errors import DataError, OptionError
 from tests.datamodules import fabricate
+from tests.datamodules.test_data_resume import QUIET, Recorder
 from tests.datamodules.test_streams import OneOf, in_process
 from tests.slow import slow_unless
 
@@ -109,6 +113,25 @@ def test_going_on_inside_an_epoch(workers, streamed):
     for (images, labels), (others, other_labels) in zip(whole[5:], rest, strict=True):
         assert torch.equal(labels, other_labels)
         assert torch.equal(images, others)  # random crops too
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_goes_on_inside_an_epoch(workers, streamed, tmp_path):
+    """By Lightning itself, from the checkpoint after 17 of 24 batches, 12 in each epoch."""
+
+    def fit(folder, resumed=None):
+        model = Recorder()
+        kept = ModelCheckpoint(tmp_path / folder, filename="{step}", save_top_k=-1, every_n_train_steps=1)
+        data = create_datamodule(
+            "huggingface", **{**dataclasses.asdict(streamed().options), "num_workers": workers, "seed": 3}
+        )
+        pl.Trainer(max_epochs=2, callbacks=[kept], **QUIET).fit(model, data, ckpt_path=resumed, weights_only=True)
+        return model.seen
+
+    whole = fit("whole")
+    assert len(whole) == 24
+    assert fit("rest", tmp_path / "whole/step=17.ckpt") == whole[17:]
 
 
 @pytest.fixture
