@@ -29,6 +29,8 @@ from lightning_modules.run.directory import shared_start
 from lightning_modules.run.job import InterruptedRunError, as_interruption
 from lightning_modules.run.parent import end_with_sweep
 from lightning_modules.run.plugins import import_plugins
+from lightning_modules.run.ranks import is_main_process
+from lightning_modules.run.scheduler import queue_again
 from lightning_modules.run.stored_choices import stored_choices
 from lightning_modules.run.threads import spin_briefly
 
@@ -55,6 +57,8 @@ def main() -> None:
         stop = as_interruption(error)  # before the run has begun, whose own end is `job`'s, or of a sweep
         if stop is not None:
             print(f"error: {stop}", file=sys.stderr)
+            if is_main_process():
+                queue_again(stop.signum)
             sys.exit(stop.exit_code)
         if full_error:
             raise

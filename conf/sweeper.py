@@ -22,11 +22,13 @@ from omegaconf.errors import OmegaConfBaseException
 from conf.check_options import check
 from conf.messages import sentence
 from conf.overrides import values_of
+from conf.queue_launcher import register_launchers
 from gcp.errors import GCPError, OptionError
 from lightning_modules.run.interruption import Interrupted
 from lightning_modules.run.job import InterruptedRunError
 from lightning_modules.run.lock import locked
 from lightning_modules.run.parent import SWEEP
+from lightning_modules.run.scheduler import restarted
 from lightning_modules.run.stored_choices import stored_choices
 from lightning_modules.run.summary import SWEEP as SWEEP_CONFIG
 from lightning_modules.run.sweep import Job, check_all_ok, in_all, jobs_of, launch, left_to_do, sweep_name
@@ -52,6 +54,9 @@ class ResumableSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before `sweep`."""
         self._context, self._config = hydra_context, config
+        if restarted():  # a scheduler's job that does the whole sweep goes on with it
+            self._config.sweep.resume = True
+        register_launchers()
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )

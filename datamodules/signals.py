@@ -9,7 +9,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-TO_ALL = {signal.SIGTERM, signal.SIGINT}  # what Ctrl-C, Slurm and other supervisors send to every process at once
+ANNOUNCING = ("SIGUSR1", "SIGUSR2")
+# What Ctrl-C, Slurm and other supervisors send to every process at once; the last two announce the end of the time.
+TO_ALL = {signal.SIGTERM, signal.SIGINT, *(getattr(signal, each) for each in ANNOUNCING if hasattr(signal, each))}
 
 
 @contextmanager

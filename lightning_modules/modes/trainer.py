@@ -14,7 +14,6 @@ import pytorch_lightning as pl
 from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich import get_console
 
@@ -27,8 +26,9 @@ from lightning_modules.callbacks.averaging import Averaging
 from lightning_modules.callbacks.method_switch import MethodSwitch
 from lightning_modules.callbacks.progress import Bars
 from lightning_modules.classifier import Classifier
+from lightning_modules.distributed.srun import environment
 from lightning_modules.distributed.sync_statistics import SyncStatistics
-from lightning_modules.run.ranks import check_machines, under_slurm
+from lightning_modules.run.ranks import check_machines, check_tasks
 from lightning_modules.run.spec import Run
 from lightning_modules.run.write_checkpoint import AtomicCheckpointIO
 from lightning_modules.settings.callback_options import CallbackOptions
@@ -47,6 +47,7 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # a run directory that is resumed
     warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", ".*dirpath has changed.*")  # a resumed run keeps its own best in its own place
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # on a machine of a cluster, outside of a job
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # between Lightning and torch
     warnings.filterwarnings("ignore", ".*AMP with fp16 is not supported on CPU.*")  # said below, once
     if run.config["backbone"].get("frozen"):
@@ -54,10 +55,9 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
     bars: list[Callback] = [Bars()] if callback_options(run).progress_bar and get_console().is_terminal else []
     loggers = build_loggers(run)
     options = dict(run.config["trainer"])
-    requeue = options.pop("requeue", True)
+    options.pop("requeue", None)  # see `lightning_modules.run.command`
     check_machines(options["num_nodes"])
-    plugins: list[Any] = [AtomicCheckpointIO()]
-    plugins += [SLURMEnvironment(auto_requeue=requeue)] if under_slurm() else []
+    plugins: list[Any] = [AtomicCheckpointIO(), *environment()]
     plugins += [SyncStatistics()] if options["sync_batchnorm"] else []
     try:
         trainer = pl.Trainer(
@@ -73,6 +73,8 @@ def build_trainer(run: Run, callbacks: Sequence[Callback]) -> pl.Trainer:
         )
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         raise OptionError(f"the trainer refuses its options: {str(error).strip()}") from error
+    devices, machines = trainer.num_devices, trainer.num_nodes
+    check_tasks(devices, machines, f"trainer.devices={devices}, trainer.num_nodes={machines}")
     trainer._signal_connector._sigterm_notifier_fn = _leave_to_us  # type: ignore[method-assign, assignment]  # a function in place of a method
     on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
     most = PROCESSES_PER_CORE * (os.cpu_count() or 1)

@@ -7,7 +7,6 @@ BEST = "best.ckpt"
 LAST = "last.ckpt"
 PREVIOUS = "last.previous.ckpt"
 FIRST = "stage1"  # directory of the first of two stages within the run's
-REQUEUED = "hpc_ckpt_*.ckpt"  # Lightning's, beside the folder, when Slurm announces the end of the job
 
 # Keys of a checkpoint. The callback `ConfigInCheckpoint` writes the first three, `Resume` the fourth.
 CONFIG_KEY = "config"  # the resolved configuration of the run, or of its stage

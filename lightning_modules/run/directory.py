@@ -15,6 +15,7 @@ from pathlib import Path
 from gcp.errors import GCPError
 from lightning_modules.run.find_checkpoint import to_resume
 from lightning_modules.run.ranks import is_main_process, started_elsewhere, under_slurm, under_torchrun
+from lightning_modules.run.scheduler import job_id
 from lightning_modules.run.spec import Run
 from lightning_modules.run.summary import INTERRUPTED, RUNNING, holds_run, read_summary
 
@@ -69,11 +70,10 @@ def refuse_taken(run: Run) -> None:
 
 
 def _name() -> str | None:
+    if under_slurm():
+        return f"slurm-{job_id()}"
     if under_torchrun() and started_elsewhere():
         return _agreed(f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}")
-    if under_slurm() and "SLURM_JOB_ID" in os.environ:
-        array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-        return f"slurm-{os.environ['SLURM_JOB_ID']}" if array is None else f"slurm-{array}_{task}"
     return None
 
 

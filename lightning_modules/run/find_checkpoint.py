@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from gcp.errors import CheckpointError
 from gcp.hub.files import WEIGHTS, is_network_folder
-from lightning_modules.run.checkpoint_names import BEST, FIRST, FOLDER, LAST, PREVIOUS, REQUEUED
-from lightning_modules.run.ranks import under_slurm
+from lightning_modules.run.checkpoint_names import BEST, FIRST, FOLDER, LAST, PREVIOUS
 
 
 def find(path: str, directory: Path, directory_given: bool, roots: Sequence[Path], prefer_best: bool) -> Path:
@@ -60,15 +58,6 @@ def _last(roots: Sequence[Path]) -> Path:
     return found
 
 
-def requeued(directory: Path) -> Path | None:
-    """The newest checkpoint a job of Slurm that runs again left in its run directory; None: it starts anew."""
-    if not queued_again():
-        return None
-    announced = [path for each in (directory, directory / FIRST) for path in each.glob(REQUEUED)]
-    found = [path for path in (*announced, to_resume(directory)) if path is not None]
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
-
-
 def to_resume(directory: Path) -> Path | None:
     """The checkpoint a run goes on from in its directory; None: there is none.
 
@@ -80,11 +69,6 @@ def to_resume(directory: Path) -> Path | None:
 def last_in(directory: Path) -> Path | None:
     """The same, of a run of one stage, or of one of the stages."""
     return _first(directory, LAST, PREVIOUS)
-
-
-def queued_again() -> bool:
-    """Whether this is a job of Slurm that runs again, in the directory of its first time."""
-    return under_slurm() and int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
 
 
 def _first(directory: Path, *names: str) -> Path | None:

@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM, by one rule for every phase of a run. Free of torch.
+"""Ctrl-C and SIGTERM, by one rule for every phase of a run, and what a scheduler announces by. Free of torch.
 
 The first signal ends the run: at once, or, while training holds signals back, at the end of the step. A second Ctrl-C
 does not wait for that end. Whatever comes after that is ignored, so that the run can write its checkpoint and its
-summary undisturbed. Before and after the run they end the command.
+summary undisturbed. Before and after the run they end the command. In a scheduler's job the signals by which it
+announces the end of the time count too; see `lightning_modules.run.scheduler`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from lightning_modules.run.scheduler import QUEUED, announcements, queue_again
 
 
 class Interrupted(BaseException):
@@ -40,13 +43,20 @@ def obey_at_once() -> None:
     An error raised there comes out as a trace, or is lost: in a destructor, say, or in what can do without
     the import.
     """
-    for each in (signal.SIGTERM, signal.SIGINT):
+    for each in ending():
         if signal.getsignal(each) is not signal.SIG_IGN:
             signal.signal(each, _end)
 
 
+def ending() -> tuple[int, ...]:
+    """The signals that end a run."""
+    return (signal.SIGTERM, signal.SIGINT, *announcements())
+
+
 def _end(signum: int, frame: FrameType | None) -> None:
-    os.write(2, f"error: {TOO_EARLY}\n".encode())
+    if not QUEUED:  # or the run has said what there is to say, and the scheduler ends its process
+        os.write(2, f"error: {TOO_EARLY}\n".encode())
+        queue_again(signum)
     os._exit(128 + signum)
 
 
@@ -65,7 +75,7 @@ class Signals:
 
     @contextmanager
     def heard(self, held: bool = False) -> Iterator[None]:
-        """Take SIGTERM and SIGINT over for the time of the block, in the main thread; not one that is ignored.
+        """Take the signals that end a run over for the time of the block, in the main thread; not one that is ignored.
 
         Blocks may lie in each other: the inner one has its own state, and a signal that came before it ends it.
 
@@ -80,7 +90,7 @@ class Signals:
         self._held = self._always = held
         before = {}
         if threading.current_thread() is threading.main_thread():
-            for each in (signal.SIGTERM, signal.SIGINT):
+            for each in ending():
                 if signal.getsignal(each) is not signal.SIG_IGN:
                     before[each] = signal.signal(each, self.note)
         try:
@@ -111,7 +121,7 @@ class Signals:
         """Raise Interrupted; no signal does from now on.
 
         Args:
-            signum: for the exit code; None: what was received, or SIGTERM if another process received it.
+            signum: for the exit code; None: what was received.
             where: see `Interrupted`.
             orderly: see `Interrupted`.
         """

@@ -34,6 +34,11 @@ class InterruptedRunError(GCPError):
         super().__init__(message)
         self.exit_code = exit_code
 
+    @property
+    def signum(self) -> int:
+        """The signal that stopped it."""
+        return self.exit_code - 128
+
 
 def as_interruption(error: BaseException | None) -> InterruptedRunError | None:
     """The interruption that ``error`` is, or that it came from on the way out; None: it is something else.

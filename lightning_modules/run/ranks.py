@@ -20,8 +20,8 @@ def global_rank() -> int:
     """
     if "RANK" in os.environ:
         return int(os.environ["RANK"])
-    if under_slurm():
-        return int(os.environ.get("SLURM_PROCID", 0))
+    if slurm_tasks() > 1:
+        return int(os.environ["SLURM_PROCID"])
     return int(os.environ.get("NODE_RANK", 0)) + int(os.environ.get("LOCAL_RANK", 0))  # 0 only for the very first
 
 
@@ -34,7 +34,7 @@ def started_elsewhere() -> bool:
     """Whether torchrun or Slurm started this process as one of several."""
     if under_torchrun():
         return int(os.environ.get("WORLD_SIZE", 1)) > 1
-    return under_slurm() and int(os.environ["SLURM_NTASKS"]) > 1
+    return slurm_tasks() > 1
 
 
 def under_torchrun() -> bool:
@@ -42,9 +42,45 @@ def under_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
+def slurm_tasks() -> int:
+    """Number of processes that Slurm's ``srun`` started as one run; 1 in a batch script itself, and in a terminal.
+
+    A batch script and a shell of ``salloc`` see the tasks they may start (SLURM_NTASKS), but are none of them.
+    """
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) if _started_by_slurm() else 1
+
+
 def under_slurm() -> bool:
-    """Whether this is a batch job of Slurm, by the rule Lightning goes by: not one named bash or interactive."""
-    return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+    """Whether this is work that Slurm started by itself, and no person in a shell: ``salloc``, ``srun --pty bash``.
+
+    By the rule Lightning goes by, a job of one process that is named bash or interactive is such a shell too.
+    """
+    shell = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    return _started_by_slurm() and not (shell and slurm_tasks() == 1)
+
+
+def _started_by_slurm() -> bool:
+    if "SLURM_PROCID" not in os.environ or "SLURM_JOB_ID" not in os.environ:  # a shell of salloc has no number
+        return False
+    # Only the first task of srun --pty has the terminal. A job that is queued from there inherits the variable.
+    return not ("SLURM_PTY_PORT" in os.environ and sys.stdin is not None and sys.stdin.isatty())
+
+
+def check_tasks(devices: int, machines: int, where: str) -> None:
+    """Raise OptionError if ``srun`` started another number of processes than this run is made of.
+
+    Args:
+        devices: of the run on each machine.
+        machines: of the run.
+        where: what says so.
+    """
+    tasks = slurm_tasks()
+    if under_torchrun() or tasks in (1, devices * machines):
+        return
+    raise OptionError(
+        f"srun started {tasks} processes, and the run is one of {devices * machines} ({where}): give trainer=ddp, or "
+        f"ddp_cpu, with trainer.devices and trainer.num_nodes whose product is {tasks}, or srun --ntasks=1"
+    )
 
 
 def check_machines(count: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning_modules.metric_names import TEST_ACCURACY, TEST_ACCURACY_5, TEST_LOSS, VAL_ACCURACY
 from lightning_modules.run.checkpoint_names import FOLDER
+from lightning_modules.run.scheduler import job_id, restarted
 from lightning_modules.run.storage import write_whole
 
 FILE = "summary.json"
@@ -17,6 +18,7 @@ METRICS = "metrics.csv"
 CONFUSION = "confusion_matrix.csv"
 SWEEP = "multirun.yaml"  # of a sweep's directory: its configuration
 ASKED = ".hydra/overrides.yaml"  # the arguments of the command
+SCHEDULED = "scheduler_job"  # field of the summary: number of the scheduler's job; absent where there is none
 RUNNING, OK, FAILED, INTERRUPTED = "running", "ok", "failed", "interrupted"
 
 
@@ -26,6 +28,9 @@ class Summary:
     Nothing is written before work begins, so that a command that is refused leaves nothing behind and a run that was
     there as it was. From then on the status is ``running``, then ``ok``, or ``failed`` or ``interrupted`` with a
     sentence; a run that is killed stays ``running``.
+
+    Attributes:
+        again: whether this is a scheduler's job that runs again, and the directory holds what it began the time before.
 
     Args:
         directory: the run directory; made if it does not exist.
@@ -40,6 +45,8 @@ class Summary:
         self.outer = outer
         self.begun = False
         self.notes: dict[Path, str] = {}
+        earlier = read_summary(directory)
+        self.again = restarted() and earlier.get(SCHEDULED) == job_id()
         self.fields: dict[str, Any] = {
             "params": None,
             "params_trainable": None,
@@ -47,13 +54,16 @@ class Summary:
             "train_seconds": None,
             "images_per_second": None,
             **dict.fromkeys((VAL_ACCURACY, TEST_ACCURACY, TEST_ACCURACY_5, TEST_LOSS)),
-            **read_summary(directory),  # a run that goes on here, or is tested here, keeps what it knew
+            **earlier,  # a run that goes on here, or is tested here, keeps what it knew
             **known,
             "status": RUNNING,
             "error": None,
             "started": _now(),
             "ended": None,
         }
+        self.fields.pop(SCHEDULED, None)
+        if (job := job_id()) is not None:
+            self.fields[SCHEDULED] = job
 
     def begin(self) -> None:
         """Nothing speaks against the run any more: from here on its directory tells of it, and is named."""

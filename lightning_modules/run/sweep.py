@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from gcp.errors import SweepFailedError, first_line
+from gcp.errors import GCPError, SweepFailedError, first_line
 from lightning_modules.run.directory import TakenError
 from lightning_modules.run.find_checkpoint import to_resume
 from lightning_modules.run.interruption import Interrupted
@@ -33,12 +33,14 @@ class Job:
         name: its directory within the sweep's; empty until it has one.
         ckpt: the checkpoint an earlier attempt left, to go on from.
         varied: the arguments in which it differs from other jobs, beside those its name has anyway.
+        reason: why it ended before it could say so itself.
     """
 
     overrides: list[str]
     name: str = ""
     ckpt: Path | None = None
     varied: list[str] = field(default_factory=list)
+    reason: str | None = None
 
     @property
     def suffix(self) -> str:
@@ -101,6 +103,18 @@ def left_to_do(jobs: list[Job], directory: Path, resume: bool, named: Callable[[
     return pending
 
 
+class JobsEndedError(GCPError, RuntimeError):
+    """A launcher's jobs that did not come to their own end, or say why they refused; all others have ended well.
+
+    Attributes:
+        reasons: why, by the position of the job among those that were started.
+    """
+
+    def __init__(self, reasons: dict[int, str]) -> None:
+        super().__init__("; ".join(reasons.values()))
+        self.reasons = reasons
+
+
 def launch(jobs: list[Job], directory: Path, start: Callable[[list[list[str]]], object]) -> None:
     """Start jobs until each has ended.
 
@@ -110,7 +124,8 @@ def launch(jobs: list[Job], directory: Path, start: Callable[[list[list[str]]], 
     Args:
         jobs: with names.
         directory: the sweep's.
-        start: takes the arguments of each job; returns, or raises, when none is at work any more.
+        start: takes the arguments of each job; returns, or raises, when none is at work or waits any more. Jobs that
+            it names in a JobsEndedError are not started again.
 
     Raises:
         SweepFailedError: no job could be started.
@@ -123,13 +138,19 @@ def launch(jobs: list[Job], directory: Path, start: Callable[[list[list[str]]], 
             for summary in _left_running(jobs, directory):  # joblib ends the processes of jobs that are at work
                 summary.interrupted("interrupted with the sweep; goes on when that is resumed")
             raise
+        except JobsEndedError as error:
+            reason = str(error)
+            for position, told in error.reasons.items():
+                jobs[position].reason = told
+                if read_summary(directory / jobs[position].name).get("status") == RUNNING:
+                    Summary(directory / jobs[position].name).failed(told)
         except Exception as error:  # of the launcher: a process that was killed, a queue that refuses
             reason = first_line(error)
         else:
             reason = "the process of the job ended without a word"
         for summary in _left_running(jobs, directory):
             summary.failed(f"killed: {reason}")
-        jobs = [job for job in jobs if not read_summary(directory / job.name)]
+        jobs = [job for job in jobs if job.reason is None and not read_summary(directory / job.name)]
         if len(jobs) == before:
             raise SweepFailedError(f"no job could be started: {reason}")
 
@@ -144,11 +165,14 @@ def _left_running(jobs: list[Job], directory: Path) -> list[Summary]:
 
 def check_all_ok(jobs: list[Job], directory: Path) -> None:
     """Name each job that has failed, with its reason. Raises SweepFailedError if there is one."""
-    failures = {job.name: reason for job in jobs if (reason := _failure(directory / job.name)) is not None}
+    failures = {job.name: reason for job in jobs if (reason := _failure(job, directory / job.name)) is not None}
     for name, reason in failures.items():
         print(f"failed: {name}: {reason.splitlines()[0]}", file=sys.stderr)
     if failures:
-        raise SweepFailedError(f"{len(failures)} of {len(jobs)} jobs failed, see above and {directory}")
+        raise SweepFailedError(
+            f"{len(failures)} of {len(jobs)} jobs failed, see above and {directory}; the same command with "
+            f"hydra.sweep.dir={directory} and sweep.resume=true does what is missing"
+        )
 
 
 def sweep_name(directory: str | Path) -> str:
@@ -174,8 +198,8 @@ def _number(path: Path) -> int:
     return int(head) if path.is_dir() and head.isdigit() else -1
 
 
-def _failure(directory: Path) -> str | None:
+def _failure(job: Job, directory: Path) -> str | None:
     summary, process = read_summary(directory), holder(directory)
     if process is not None:
         return f"{process} is still at it"
-    return None if summary.get("status") == OK else str(summary.get("error") or "it was not started")
+    return None if summary.get("status") == OK else str(summary.get("error") or job.reason or "it was not started")

@@ -37,7 +37,9 @@ class TrainerOptions(Options):
     num_sanity_val_steps: int = option(0, "validation batches tried before training", minimum=0)
     sync_batchnorm: bool = option(False, "batch statistics over all devices")
     requeue: bool = option(
-        True, "under Slurm: on SIGUSR1 write a checkpoint and queue the job again, which then goes on from it"
+        True,
+        "under Slurm: a job whose time runs out (SIGUSR1, SIGUSR2) or that has to make room is queued again, "
+        "and goes on from its checkpoint",
     )
     detect_anomaly: bool = option(False, "trace NaN in the backward to the operation that made it (slow)")
 
