@@ -14,7 +14,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
 START = 20.0  # seconds the daemons may take; they take a fraction of one
-GRACE = 20  # seconds between Slurm's warning to a job of `main` that has to make room and its end
+GRACE = 8  # seconds between Slurm's warning to a job of `main` that has to make room and its end
 CONFIG = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)

@@ -1,4 +1,7 @@
-"""Hydra's launchers of submitit, which hand jobs to Slurm: told what becomes of each, and when the sweep is stopped."""
+"""Hydra's launchers of submitit, which hand jobs to Slurm: told what becomes of each, and when the sweep is stopped.
+
+Imported only where the package hydra-submitit-launcher is installed.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +16,18 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 from omegaconf import DictConfig
 
 from gcp.errors import MissingDependencyError, OptionError
 from lightning_modules.run.scheduler import state_of, still_queued
 from lightning_modules.run.sweep import JobsEndedError
-
-if TYPE_CHECKING:
-    from hydra.plugins.launcher import Launcher as Base
-else:
-    try:
-        from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher as Base
-    except ImportError:  # the package is not installed, which Hydra finds out when it is chosen
-        Base = object
 
 LOOK = 10.0  # seconds between two questions to Slurm about the queue; it may be busy
 PATIENCE = 60.0  # seconds that cancelled jobs have to write their checkpoints; Slurm kills them after 30 by default
@@ -39,10 +35,9 @@ COMMANDS = ("sbatch", "srun", "squeue", "scontrol", "scancel")
 NUMBER = re.compile(r"\d+(_\d+)?")  # of a job, and in an array its task
 # What Slurm's jobs wait for in the course of things; anything else may be for ever, and is told.
 ORDINARY = ("None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Cleaning", "")
-PLUGIN = "hydra_plugins.hydra_submitit_launcher.submitit_launcher"
 
 
-class QueueLauncher(Base):
+class QueueLauncher(BaseSubmititLauncher):  # type: ignore[misc]  # untyped
     """Submits the jobs and waits for all of them, also when one fails, which submitit's own takes for the end of all.
 
     Attributes:
@@ -103,7 +98,6 @@ class QueueLauncher(Base):
 
     def _submit(self, calls: list[tuple[Any, ...]]) -> list[Any]:
         import submitit
-        from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 
         own = {"submitit_folder", "max_num_timeout"}
         shared = set(BaseQueueConf.__dataclass_fields__)
@@ -230,14 +224,6 @@ class LocalLauncher(QueueLauncher):
     def killed(self, job: Any) -> str:
         """Where to look."""
         return f"killed: the process of the job ended without a word; its output is in {job.task(0).paths.stderr}"
-
-
-def register_launchers() -> None:
-    """Put the launchers in the place of Hydra's, where the package is installed."""
-    known = Plugins.instance().class_name_to_class
-    for launcher in (SlurmLauncher, LocalLauncher):
-        if f"{PLUGIN}.{launcher.__name__}" in known:
-            known[f"{PLUGIN}.{launcher.__name__}"] = launcher
 
 
 @contextmanager

@@ -22,7 +22,6 @@ from omegaconf.errors import OmegaConfBaseException
 from conf.check_options import check
 from conf.messages import sentence
 from conf.overrides import values_of
-from conf.queue_launcher import register_launchers
 from gcp.errors import GCPError, OptionError
 from lightning_modules.run.interruption import Interrupted
 from lightning_modules.run.job import InterruptedRunError
@@ -36,6 +35,7 @@ from lightning_modules.search.journal import need_optuna
 from lightning_modules.settings.loggers import WandbOptions, chosen_loggers
 from lightning_modules.settings.modes import formats_of
 
+SUBMITIT = "hydra_plugins.hydra_submitit_launcher.submitit_launcher"
 SHOWN = 5  # reasons that are told
 
 
@@ -56,7 +56,7 @@ class ResumableSweeper(Sweeper):
         self._context, self._config = hydra_context, config
         if restarted():  # a scheduler's job that does the whole sweep goes on with it
             self._config.sweep.resume = True
-        register_launchers()
+        _register_launchers()
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -202,6 +202,15 @@ def register_sweeper() -> None:
     """Put the sweeper in the place of Hydra's basic one, because Hydra takes others from a package of its own only."""
     basic = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
     Plugins.instance().class_name_to_class[basic] = ResumableSweeper
+
+
+def _register_launchers() -> None:
+    """Put ours in the place of the launchers of hydra-submitit-launcher, if Hydra has found that package."""
+    known = Plugins.instance().class_name_to_class
+    if f"{SUBMITIT}.SlurmLauncher" in known:
+        from conf.queue_launcher import LocalLauncher, SlurmLauncher
+
+        known.update({f"{SUBMITIT}.{each.__name__}": each for each in (SlurmLauncher, LocalLauncher)})
 
 
 def _of_wrong_jobs(wrong: dict[str, list[str]], count: int) -> str:

@@ -54,6 +54,17 @@ def test_a_launcher_that_is_not_installed(tmp_path, launcher, package, extra):
     assert f"error: launcher={launcher} is not installed; install it with: pip install '.[{extra}]'" in done.stderr
 
 
+def test_a_machine_without_slurm(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    outcome = cli(*SWEEP, "launcher=slurm")
+    assert outcome.code == 1
+    assert "error: launcher=slurm needs the commands of Slurm, and there is no sbatch here; start the" in outcome.err
+    outcome = cli(*SWEEP, "launcher=submitit_local", "hydra.launcher.tasks_per_node=2")
+    assert outcome.code == 1
+    assert "error: hydra.launcher.tasks_per_node is for launcher=slurm; here a run starts its processes" in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_a_job_that_slurm_ends_is_queued_again_and_goes_on(tmp_path, summary_of):
     """Slurm's part is played by its variables, its signal, and an ``scontrol`` that notes how it was called.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -84,18 +83,7 @@ def test_what_slurm_refuses_is_said_in_a_sentence(site):
     assert "no job could be started: sbatch refuses: invalid partition specified: nowhere" in sentence
     sentence = refused(site.train(*SWEEP, *SLURM, "hydra.launcher.cpus_per_task=64", check=False))
     assert "no job could be started: sbatch refuses: " in sentence
-    assert "node configuration is not available" in sentence
-
-
-def test_a_sweep_where_there_is_no_slurm(site):
-    names = ("python", "env")
-    (site.folder / "bin").mkdir()
-    for name in names:
-        (site.folder / "bin" / name).symlink_to(str(shutil.which(name, path=site.environment["PATH"])))
-    site.environment["PATH"] = str(site.folder / "bin")
-    sentence = refused(site.train(*SWEEP, "launcher=slurm", check=False))
-    assert sentence.startswith("error: launcher=slurm needs the commands of Slurm, and there is no sbatch here")
-    assert not (site.folder / "multirun").exists()
+    assert "More processors requested than permitted" in sentence
 
 
 def test_a_job_that_is_cancelled_is_named_and_done_when_the_sweep_is_repeated(site):
@@ -242,7 +230,7 @@ def test_preemption_without_srun(site, undisturbed):
     """Slurm ends the job and queues it again by itself; the run has `KillWait` seconds."""
     (site.folder / "whole").symlink_to(undisturbed)
     script = site.script("bare.sh", '#!/bin/bash\nexec python run.py "$@"\n')
-    longer = [*(each for each in LONG if "max_epochs" not in each), "trainer.max_epochs=400"]
+    longer = [*(each for each in LONG if "max_epochs" not in each), "trainer.max_epochs=300"]
     site.train(*longer, "hydra.run.dir=longer")
     found = interrupt(site, "longer", preempt(site), script, *longer)
     assert re.match(r"interrupted in epoch \d+ at step \d+; go on with: ", found.said)
@@ -250,7 +238,7 @@ def test_preemption_without_srun(site, undisturbed):
 
 
 def test_loading_processes_and_those_of_the_run_leave_the_signal_to_it(site):
-    arguments = (*LONG, *TWO, "data.num_workers=1")
+    arguments = (*TINY, "trainer.max_epochs=10", *TWO, "data.num_workers=1")
     site.train(*arguments, "hydra.run.dir=whole")
     found = interrupt(site, "whole", announce(site, "USR1"), "train.sh", *arguments)
     assert (found.restarts, found.equal) == (1, True)
@@ -277,10 +265,15 @@ def test_requeueing_can_be_declined_and_a_cancelled_job_is_over(site):
     ("most", "how"), [(1, ("scancel", "--signal=USR2")), (0, "preempted"), (0, ("scancel", "--signal=USR2"))]
 )
 def test_a_job_of_a_sweep_that_is_interrupted(site, undisturbed, most, how):
-    """Submitit's announcement, as often as it may; a preemption, always."""
+    """Submitit's announcement, as often as it may; a preemption, always.
+
+    Of jobs of up to ten minutes it takes every announcement for the end of the time, of longer ones an early one for a
+    preemption.
+    """
     (site.folder / "whole").symlink_to(undisturbed)
     name = "sweep/0-pade-tiny-digits-s0"
-    sweep = ("-m", "seed=0", *LONG, "hydra.sweep.dir=sweep", *SLURM, f"hydra.launcher.max_num_timeout={most}")
+    limits = (f"hydra.launcher.max_num_timeout={most}", "hydra.launcher.timeout_min=8")
+    sweep = ("-m", "seed=0", *LONG, "hydra.sweep.dir=sweep", *SLURM, *limits)
     process = site.start(*sweep)
     site.until(lambda: site.has_checkpoint(name))
     (job,) = site.run("squeue", "--noheader", "--format=%i").stdout.split()
