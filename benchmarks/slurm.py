@@ -14,32 +14,47 @@ from pathlib import Path
 from benchmarks.environment import environment
 from benchmarks.report import table
 from benchmarks.slurm_cluster import GRACE, cluster
-from benchmarks.slurm_runs import LONG, SHORT, TWO, Site, announce, interrupt, preempt, requeue, same_training
+from benchmarks.slurm_runs import (
+    LONG,
+    LONGER,
+    SHORT,
+    TWO,
+    Site,
+    announce,
+    interrupt,
+    nothing,
+    preempt,
+    requeue,
+    same_training,
+)
 
 HERE = Path(__file__).resolve().parent
 SWEEP = ("-m", "sweep=methods", "method=pade,newton,taylor", *SHORT)
-INTERRUPTIONS: dict[str, tuple[Callable[[Site], Callable[[str], object]], tuple[str, ...], tuple[str, ...]]] = {
-    "a job of higher priority takes the machine": (preempt, (), ()),
-    "the time runs out: SIGUSR1": (lambda site: announce(site, "USR1"), (), ()),
-    "the same by SIGUSR2": (lambda site: announce(site, "USR2"), (), ()),
-    "`scontrol requeue`": (requeue, (), ()),
-    "a job of higher priority, two tasks": (preempt, ("--ntasks-per-node=2",), TWO),
-    "SIGUSR1, one task, two processes": (lambda site: announce(site, "USR1"), (), TWO),
+RUNS = {"whole": LONG, "longer": LONGER, "two": (*LONG, *TWO)}  # what is interrupted
+# What happens, the options of sbatch, and which of the runs it is.
+INTERRUPTIONS: dict[str, tuple[Callable[[Site], Callable[[str], object]], tuple[str, ...], str]] = {
+    "a job of higher priority takes the machine": (preempt, (), "whole"),
+    "SIGUSR1": (lambda site: announce(site, "USR1"), (), "whole"),
+    "SIGUSR2": (lambda site: announce(site, "USR2"), (), "whole"),
+    "`scontrol requeue`": (requeue, (), "whole"),
+    "the time of one minute runs out": (nothing, ("--time=1", "--signal=USR1@30"), "longer"),
+    "a job of higher priority, two tasks": (preempt, ("--ntasks-per-node=2",), "two"),
+    "SIGUSR1, one task, two processes": (lambda site: announce(site, "USR1"), (), "two"),
 }
 
 
 def interruptions(site: Site) -> list[str]:
     """A table of what became of each interrupted job, and what Slurm said of the first."""
-    site.train(*LONG, "hydra.run.dir=whole")
-    site.train(*LONG, *TWO, "hydra.run.dir=two")
+    for name, arguments in RUNS.items():
+        site.train(*arguments, f"hydra.run.dir={name}")
     rows: list[tuple[str, ...]] = []
     lines: list[str] = []
-    for name, (how, options, extra) in INTERRUPTIONS.items():
+    for name, (how, options, kind) in INTERRUPTIONS.items():
         site.told.clear()
-        found = interrupt(site, "two" if extra else "whole", how(site), *options, "train.sh", *LONG, *extra)
+        found = interrupt(site, kind, how(site), *options, "train.sh", *RUNS[kind])
         equal = "yes" if found.equal else "NO"
         rows.append((name, found.said.partition(";")[0], str(found.step), str(found.restarts), equal))
-        lines = lines or [f"$ sbatch {' '.join((*options, 'train.sh', *LONG, *extra))}", *site.told]
+        lines = lines or [f"$ sbatch {' '.join((*options, 'train.sh', *RUNS[kind]))}", *site.told]
     head = ("what happened", "in summary.json then", "step of last.ckpt", "restarts", "same training")
     return [
         "## Interrupted jobs",

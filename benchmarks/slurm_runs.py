@@ -18,7 +18,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 RUN = str(ROOT / "run.py")
 SHOWN = ("JobState", "Reason", "Restarts", "ExitCode")
-PATIENCE = 150.0  # seconds for anything to happen
+PATIENCE = 300.0  # seconds for anything to happen
 TINY = (
     "threads=1",
     "backbone.width=8",
@@ -31,6 +31,7 @@ TINY = (
 )
 SHORT = (*TINY, "trainer.max_epochs=1")
 LONG = (*TINY, "trainer.max_epochs=60")
+LONGER = (*TINY, "trainer.max_epochs=300")
 TWO = ("trainer=ddp_cpu", "trainer.devices=2", "data.batch_size=8")
 BUSY = ("--partition=urgent", "--ntasks=2", "--wrap=sleep 4")  # a job that takes the whole machine
 
@@ -220,6 +221,11 @@ def preempt(site: Site) -> Callable[[str], object]:
 def announce(site: Site, name: str) -> Callable[[str], object]:
     """Slurm sends a signal, as it does some time before the end (``--signal``)."""
     return lambda job: site.run("scancel", f"--signal={name}", job)
+
+
+def nothing(site: Site) -> Callable[[str], object]:
+    """Slurm does what it was asked for in the script."""
+    return lambda job: None
 
 
 def requeue(site: Site) -> Callable[[str], object]:

@@ -14,6 +14,7 @@ from benchmarks.slurm_cluster import NoClusterError, cluster
 from benchmarks.slurm_runs import (
     BUSY,
     LONG,
+    LONGER,
     RUN,
     SHORT,
     TINY,
@@ -21,6 +22,7 @@ from benchmarks.slurm_runs import (
     Site,
     announce,
     interrupt,
+    nothing,
     preempt,
     requeue,
     same_training,
@@ -52,6 +54,14 @@ def undisturbed(environment, tmp_path_factory):
     """The directory of a run outside of Slurm's jobs."""
     site = Site(tmp_path_factory.mktemp("undisturbed"), environment)
     site.train(*LONG, "hydra.run.dir=whole")
+    return site.folder / "whole"
+
+
+@pytest.fixture(scope="module")
+def longer(environment, tmp_path_factory):
+    """The same of a run of half a minute."""
+    site = Site(tmp_path_factory.mktemp("longer"), environment)
+    site.train(*LONGER, "hydra.run.dir=whole")
     return site.folder / "whole"
 
 
@@ -226,15 +236,30 @@ def test_a_job_that_is_interrupted_is_queued_again_and_goes_on_exactly(site, und
     assert found.equal
 
 
-def test_preemption_without_srun(site, undisturbed):
-    """Slurm ends the job and queues it again by itself; the run has `KillWait` seconds."""
+def test_announcement_without_srun(site, undisturbed):
+    """As ``--signal=B:USR1@120`` asks for it."""
     (site.folder / "whole").symlink_to(undisturbed)
     script = site.script("bare.sh", '#!/bin/bash\nexec python run.py "$@"\n')
-    longer = [*(each for each in LONG if "max_epochs" not in each), "trainer.max_epochs=300"]
-    site.train(*longer, "hydra.run.dir=longer")
-    found = interrupt(site, "longer", preempt(site), script, *longer)
+    found = interrupt(site, "whole", lambda job: site.run("scancel", "--batch", "--signal=USR1", job), script, *LONG)
+    assert (found.restarts, found.equal) == (1, True)
+
+
+def test_preemption_without_srun(site, longer):
+    """Slurm ends the job and queues it again by itself; the run has `KillWait` seconds."""
+    script = site.script("bare.sh", '#!/bin/bash\nexec python run.py "$@"\n')
+    (site.folder / "longer").symlink_to(longer)
+    found = interrupt(site, "longer", preempt(site), script, *LONGER)
     assert re.match(r"interrupted in epoch \d+ at step \d+; go on with: ", found.said)
     assert (found.restarts, found.equal) == (1, True)
+
+
+def test_time_that_runs_out(site, longer):
+    """As often as it does: Slurm counts in minutes, and announces the end up to one earlier than it was told to."""
+    (site.folder / "longer").symlink_to(longer)
+    options = ("--time=1", "--signal=USR1@30")
+    found = interrupt(site, "longer", nothing(site), *options, "train.sh", *LONGER)
+    assert found.restarts >= 1
+    assert found.equal
 
 
 def test_loading_processes_and_those_of_the_run_leave_the_signal_to_it(site):
