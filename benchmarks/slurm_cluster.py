@@ -155,7 +155,7 @@ def _end(folder: Path, environment: dict[str, str]) -> None:
         if told.returncode or not told.stdout.strip():
             break
         time.sleep(0.2)
-    for number in reversed(_pids(folder).values()):
+    for number in _pids(folder).values():  # munge last, without which the others wait for answers
         with suppress(ProcessLookupError):
             os.kill(number, signal.SIGTERM)
         while time.monotonic() < deadline and Path(f"/proc/{number}").exists():

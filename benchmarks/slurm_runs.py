@@ -108,7 +108,7 @@ class Site:
 
     def wait(self, job: str, *states: str) -> dict[str, str]:
         """Wait for one of the ``states``, telling what Slurm says whenever that changes."""
-        last, deadline = "", time.monotonic() + PATIENCE
+        last, deadline = "".join(self.told[-1:]), time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             seen = self.show(job)
             line = " ".join(f"{name}={seen[name]}" for name in SHOWN)

@@ -263,7 +263,7 @@ def test_time_that_runs_out(site, longer):
 
 
 def test_loading_processes_and_those_of_the_run_leave_the_signal_to_it(site):
-    arguments = (*TINY, "trainer.max_epochs=10", *TWO, "data.num_workers=1")
+    arguments = (*TINY, "trainer.max_epochs=3", *TWO, "data.num_workers=1")
     site.train(*arguments, "hydra.run.dir=whole")
     found = interrupt(site, "whole", announce(site, "USR1"), "train.sh", *arguments)
     assert (found.restarts, found.equal) == (1, True)
