@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from datamodules.huggingface.columns import NUMBERS, TEXT, dtype_of, is_classes
+from datamodules.huggingface.library import reading
 from gcp.errors import DataError, few
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ UNKNOWN = -1  # what the library's users write where a label is not published
 
 def column_of(dataset: Any, column: str) -> pyarrow.ChunkedArray:
     """A whole column of a table of the library, of numbers or text and not of images, which it copies."""
-    return dataset.select_columns([column]).with_format("arrow")[:].column(0)
+    found = dataset.select_columns([column]).with_format("arrow")[:]
+    with reading(f"the column {column}", "write it anew"):
+        found.validate(full=True)  # offsets beyond the file would end the process
+    return found.column(0)
 
 
 def class_names(feature: Any, values: pyarrow.ChunkedArray, where: str) -> list[str]:

@@ -31,13 +31,11 @@ class Opened:
         splits: what it holds, by the names of the splits: ``datasets.Dataset``, or ``IterableDataset`` of a stream.
         notes: what is to be said about it: files that are not read, a copy that may be old.
         files: the files each split is read from, where it is read from files.
-        counts: number of rows of each split, where it is known without reading them.
     """
 
     splits: dict[str, Any]
     notes: list[str] = field(default_factory=list)
     files: dict[str, list[str]] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
 
 
 def root_of(options: HuggingFaceOptions) -> str:
@@ -84,7 +82,7 @@ def _saved(folder: Path, subset: str | None) -> Opened:
         splits = dict(found) if isinstance(found, dict) else {str(found.split or "train"): found}
         if not splits:
             raise DataError(f"{folder} holds no splits; save the dataset again")
-        return Opened({name: split.with_format(None) for name, split in splits.items()}, counts=_lengths(splits))
+        return Opened({name: split.with_format(None) for name, split in splits.items()})
 
 
 def _files(folder: Path, subset: str | None, streaming: bool) -> Opened:
@@ -100,7 +98,7 @@ def _files(folder: Path, subset: str | None, streaming: bool) -> Opened:
         opened = _built(package, str(folder.resolve()), subset, None, streaming)
     root = folder.resolve()
     read = {file for files in opened.files.values() for file in files}
-    passed = [path for path in _data_files(root) if path not in read]
+    passed = [path for path in _data_files(root) if path not in read] if subset is None else []
     if passed:  # it goes by the names of some files, and passes over the others
         names = few([os.path.relpath(path, root) for path in passed], 3)
         opened.notes.append(f"{len(passed)} files are not read: {names}")
@@ -144,7 +142,7 @@ def _offline(package: ModuleType) -> Iterator[None]:
 
 def _built(package: ModuleType, path: str, subset: str | None, revision: str | None, streaming: bool) -> Opened:
     """Its splits, prepared as tables in the library's cache, or as streams."""
-    builder = package.load_dataset_builder(path, subset, revision=revision)
+    builder = _builder(package, path, subset, revision)
     kind = type(builder).__module__.rpartition(".")[2]
     if kind not in KINDS:
         raise DataError(
@@ -159,14 +157,23 @@ def _built(package: ModuleType, path: str, subset: str | None, revision: str | N
         builder.download_and_prepare()
         splits = builder.as_dataset(in_memory=False)
     files = {str(name): list(map(str, files)) for name, files in (builder.config.data_files or {}).items()}
-    known = builder.info.splits or {}
-    counts = _lengths(splits) if not streaming else {name: known[name].num_examples for name in known}
     notes = ["the newest copy in the library's cache, not from the Hub"] if kind == "cache" else []
-    return Opened({str(name): split for name, split in splits.items()}, notes, files, counts)
+    return Opened({str(name): split for name, split in splits.items()}, notes, files)
 
 
-def _lengths(splits: dict[str, Any]) -> dict[str, int]:
-    return {str(name): len(split) for name, split in splits.items()}
+def _builder(package: ModuleType, path: str, subset: str | None, revision: str | None) -> Any:
+    """What the library reads it with. Raises DataError, which names them, if its configuration is not to be told."""
+    try:
+        return package.load_dataset_builder(path, subset, revision=revision)
+    except ValueError:
+        names = package.get_dataset_config_names(path, revision=revision)
+        if subset is None and len(names) > 1:
+            raise DataError(f"{path} has the configurations {few(names, 8)}; choose one with data.subset") from None
+        if subset is not None and subset not in names:
+            raise DataError(
+                f"data.subset={subset} is no configuration of {path}{nearest(subset, names)}; it has {few(names, 8)}"
+            ) from None
+        raise
 
 
 def _data_files(folder: Path) -> Iterator[str]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from datamodules.augmented import FileSource
 from datamodules.checks import END, FileContents
 from datamodules.decoding import ImageError, decode_contents
+from datamodules.huggingface.library import reading
 from datamodules.records import Record
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Rows:
         names: list[str] = []
         lengths = [np.empty(0, dtype=np.int64)]
         for table in self.dataset.iter(AT_A_TIME):
+            with reading(f"the split {self.split}", "write it anew"):
+                table.validate(full=True)  # offsets beyond the file would end the process
             sizes, files = _stored(table.column(0))
             first = len(names)
             names += (file or f"{self.split}[{first + place}]" for place, file in enumerate(files))

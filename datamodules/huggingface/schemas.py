@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from datamodules.huggingface.columns import is_classes
 from datamodules.huggingface.labels import check_same
-from datamodules.huggingface.library import library, reading
+from datamodules.huggingface.library import reading
 from gcp.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def check_schema(file: str, schema: pyarrow.Schema, columns: tuple[str, str], fe
     lacking = [column for column in columns if column not in schema.names]
     if lacking:
         raise DataError(f"{file} has no column {' and '.join(lacking)}, as other files have; mend it")
-    own = library().Features.from_arrow_schema(schema)[columns[1]]
+    with reading(file, "write it anew") as package:
+        own = package.Features.from_arrow_schema(schema)[columns[1]]
     if is_classes(own):
         check_same(feature, own, f"{file}, of the split {split},")
 

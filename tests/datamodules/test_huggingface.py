@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
@@ -159,14 +161,12 @@ def test_a_format_that_was_saved_changes_nothing(tmp_path, photos, parts):
 
 def test_a_label_beyond_the_class_label(tmp_path, parts):
     """The library refuses to write one, other programs do not."""
-    import pyarrow.parquet as pq
-
     as_parquet(tmp_path / "table", parts)
     file = tmp_path / "table/data/test-00001-of-00002.parquet"
-    written = pq.read_table(file)
+    written = pyarrow.parquet.read_table(file)
     labels = written.column("label").to_numpy().copy()
     labels[2] = 7
-    pq.write_table(written.set_column(1, written.schema.field("label"), [labels]), file)
+    pyarrow.parquet.write_table(written.set_column(1, written.schema.field("label"), [labels]), file)
     with pytest.raises(DataError, match=r"1 of 6 rows in .* split test .* the first is 7 in row 5"):
         made(tmp_path / "table")
 
@@ -322,10 +322,37 @@ def test_places_that_hold_no_dataset(tmp_path, parts, monkeypatch):
         made("tables", revision="main")
     with pytest.raises(DataError, match=r"data\.subset=small is for files with a description"):
         made("fruit/saved", subset="small")
-    with pytest.raises(DataError, match=r"data\.root=tables cannot be read .*BuilderConfig 'small' not found"):
+    with pytest.raises(DataError, match=r"data\.subset=small is no configuration of .*tables; it has default"):
         made("tables", subset="small")
     with pytest.raises(OptionError, match="a dataset on the Hub is fetched by its name"):
         made("tables", download=True)
+
+
+def test_configurations(tmp_path, parts):
+    as_parquet(tmp_path / "table/small", parts)
+    as_parquet(tmp_path / "table/large", {name: part * 2 for name, part in parts.items()})
+    entries = "".join(f"- config_name: {name}\n  data_dir: {name}\n" for name in ("small", "large"))
+    (tmp_path / "table/README.md").write_text(f"---\nconfigs:\n{entries}---\n")
+    assert len(made(tmp_path / "table", subset="large").splits.train) == 24
+    with pytest.raises(DataError, match=r"table has the configurations small, large; choose one with data\.subset"):
+        made(tmp_path / "table")
+    with pytest.raises(
+        DataError, match=r"subset=smal is no configuration of .* \(did you mean 'small'\?\); it has small"
+    ):
+        made(tmp_path / "table", subset="smal")
+
+
+def test_a_table_whose_offsets_lie_beyond_its_end(tmp_path, parts):
+    """Reading such a row would end the process."""
+    as_saved(tmp_path / "table", parts)
+    file = tmp_path / "table/test/data-00000-of-00001.arrow"
+    ends = np.cumsum([0, *(len(row["image"]["bytes"]) for row in parts["test"])]).astype(np.int32)
+    wrong = ends.copy()
+    wrong[2] = 2**30
+    assert file.read_bytes().count(ends.tobytes()) == 1
+    file.write_bytes(file.read_bytes().replace(ends.tobytes(), wrong.tobytes()))
+    with pytest.raises(DataError, match=r"the split test cannot be read by the library datasets: .*; write it anew"):
+        made(tmp_path / "table")
 
 
 def test_a_folder_called_as_a_reader_of_the_library(tmp_path, parts, monkeypatch):
