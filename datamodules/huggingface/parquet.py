@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -73,16 +73,13 @@ def read_footers(files: Sequence[str], columns: tuple[str, str], feature: Any, s
     return RowGroups(list(files), file, group, np.cumsum(rows) - rows, rows)
 
 
-def rows_of(file: str, group: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-    """The rows of a group, a few at a time. Raises DataError if they cannot be read."""
+def rows_of(
+    file: str, groups: Iterable[int], columns: Sequence[str]
+) -> Iterator[tuple[int, Iterator[pyarrow.RecordBatch]]]:
+    """Each of ``groups`` and its rows, a few at a time, of a file that is opened once. Raises DataError."""
     with opened(file) as parquet:
-        batches = parquet.iter_batches(ROWS, row_groups=[group], columns=list(columns), use_threads=False)
-        while True:
-            with _named(file):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            yield batch
+        for group in groups:
+            yield group, _batches(file, parquet, group, columns)
 
 
 @contextmanager
@@ -107,6 +104,18 @@ def _named(file: str) -> Iterator[None]:
         raise
     except Exception as error:  # of pyarrow, of the file system, of the transport
         raise DataError(f"{file} cannot be read ({reason_of(error)}); {REMEDY}") from None
+
+
+def _batches(
+    file: str, parquet: pyarrow.parquet.ParquetFile, group: int, columns: Sequence[str]
+) -> Iterator[pyarrow.RecordBatch]:
+    batches = parquet.iter_batches(ROWS, row_groups=[group], columns=list(columns), use_threads=False)
+    while True:
+        with _named(file):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
 
 
 def _footer(file: str, columns: tuple[str, str], feature: Any, split: str) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,24 +50,28 @@ class ParquetStream:
         if lane.training:
             order = groups.shuffled(private_generator(self.seed, lane.epoch))
         ends = np.cumsum(groups.rows[order])
+        if not len(wanted):
+            return
         places = lane.start + np.asarray(wanted, dtype=np.int64)
         turns = np.searchsorted(ends, places, side="right")  # which group in the order
-        for turn in np.unique(turns):
-            group = order[turn]
-            begin = int(ends[turn] - groups.rows[group])
-            yield from self._of_group(group, places[turns == turn] - begin)
+        begins = ends[turns] - groups.rows[order[turns]]
+        cuts = np.flatnonzero(np.diff(turns)) + 1  # where the next group begins
+        visits = zip(order[turns[[0, *cuts]]].tolist(), np.split(places - begins, cuts), strict=True)
+        for file, inside in groupby(visits, lambda visit: groups.file[visit[0]]):
+            yield from self._of_file(groups.files[file], dict(inside))
 
-    def _of_group(self, group: int, wanted: np.ndarray) -> Iterator[Sample]:
-        """The rows ``wanted``, which increase, of a row group."""
-        groups = self.groups
-        before = 0
-        for batch in rows_of(groups.files[groups.file[group]], int(groups.group[group]), self.columns):
-            inside = wanted[(wanted >= before) & (wanted < before + len(batch))] - before
-            for row in inside.tolist():
-                yield self._sample(batch, row, int(groups.start[group]) + before + row)
-            before += len(batch)
-            if before > wanted[-1]:
-                return
+    def _of_file(self, file: str, wanted: dict[int, np.ndarray]) -> Iterator[Sample]:
+        """The rows ``wanted``, which increase, of each row group of a file."""
+        numbers = {int(self.groups.group[group]): group for group in wanted}
+        for number, batches in rows_of(file, numbers, self.columns):
+            start, rows, before = int(self.groups.start[numbers[number]]), wanted[numbers[number]], 0
+            for batch in batches:
+                inside = rows[(rows >= before) & (rows < before + len(batch))] - before
+                for row in inside.tolist():
+                    yield self._sample(batch, row, start + before + row)
+                before += len(batch)
+                if before > rows[-1]:
+                    break
 
     def _sample(self, batch: pyarrow.RecordBatch, row: int, position: int) -> Sample:
         name = f"{self.split}[{position}]"

@@ -80,9 +80,11 @@ class HuggingFaceStream(StreamDataModule):
 def _labels(groups: RowGroups, column: str) -> pyarrow.ChunkedArray:
     import pyarrow as pa
 
-    places = zip(groups.file.tolist(), groups.group.tolist(), strict=True)
-    batches = (batch for file, group in places for batch in rows_of(groups.files[file], group, [column]))
-    return pa.chunked_array([batch.column(column) for batch in batches])
+    found = []
+    for number, file in enumerate(groups.files):
+        for _, batches in rows_of(file, groups.group[groups.file == number].tolist(), [column]):
+            found += [batch.column(column) for batch in batches]
+    return pa.chunked_array(found)
 
 
 def _check_possible(opened: Opened, chosen: Chosen, root: str) -> None:

@@ -251,4 +251,4 @@ def test_a_file_that_is_cut_off_while_it_is_read(fruit):
     with pytest.raises(DataError, match=r"test\.parquet cannot be read \(.*\); restore it, or mend the connection"):
         list(data.test_dataloader())
     with pytest.raises(DataError, match=r"cannot be read"):
-        next(rows_of(str(fruit / "nothing.parquet"), 0, ["label"]))
+        next(rows_of(str(fruit / "nothing.parquet"), [0], ["label"]))
