@@ -71,7 +71,7 @@ def decode_contents(contents: bytes, name: str, backend: str, remedy: str) -> Te
     Raises:
         ImageError: not an image, a damaged one or one that is too large; names it.
     """
-    with noted(Path(name)):
+    with noted(name):
         return _decoded_or_refused(contents, name, backend, remedy)
 
 

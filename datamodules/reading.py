@@ -50,8 +50,8 @@ _note: Any = None  # of this process; None: it is no loading process
 
 
 @contextmanager
-def noted(path: Path) -> Iterator[None]:
-    """Note, for the time of the block, that ``path`` is being read."""
+def noted(path: Path | str) -> Iterator[None]:
+    """Note, for the time of the block, that ``path``, or what has that name, is being read."""
     if _note is None:
         yield
         return

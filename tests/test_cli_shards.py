@@ -85,6 +85,15 @@ def test_webdataset_is_an_extra(cli, monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_same_command_again_after_it_was_stopped(cli, tmp_path, summary_of):
+    (tmp_path / "writing").mkdir()
+    (tmp_path / "writing/summary.json").write_text('{"mode": "shards", "status": "interrupted"}')
+    assert cli(*WRITE, "hydra.run.dir=writing").code == 0
+    assert summary_of(tmp_path / "writing")["status"] == "ok"
+    assert "holds a run" in cli(*WRITE, "shards.folder=other", "hydra.run.dir=writing").err
+
+
+@pytest.mark.slow
 def test_going_on_with_other_processes(cli, digits, tmp_path):
     stop = ("callbacks.checkpoint_every_n_steps=3", "trainer.limit_train_batches=5", "trainer.max_epochs=1")
     long = [argument for argument in SMALL if "max_epochs" not in argument and "limit_train" not in argument]

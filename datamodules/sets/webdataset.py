@@ -102,9 +102,10 @@ class WebDatasetDataModule(StreamDataModule):
         given += ["image_size"] if self.options.image_size not in (None, finished.image_size) else []
         if given:
             value = written(getattr(self.options, given[0]))
+            whose = " (which backbone.weights may bring)" if given[0] == "mean" else ""
             raise DataError(
                 f"the shards hold finished images of {finished.image_size} x {finished.image_size}, which "
-                f"data.{given[0]}={value} cannot be applied to; leave it out, or write shards of pictures"
+                f"data.{given[0]}={value}{whose} cannot be applied to; leave it out, or write shards of pictures"
             )
 
 

@@ -122,8 +122,7 @@ def _check_classes(found: dict[str, Index]) -> None:
             )
         counts = np.pad(index.class_counts, (0, known - counted))
         found[part] = dataclasses.replace(index, class_names=train.class_names, class_counts=counts)
-    ways = {part: (index.finished, index.transform) for part, index in found.items()}
-    odd = [part for part, way in ways.items() if way[0] != ways["train"][0]]
+    odd = [part for part, index in found.items() if index.finished != train.finished]
     if odd:
         raise DataError(
             f"{OPTIONS[odd[0]]} holds finished images and {OPTIONS['train']} other ones; give parts of one dataset"

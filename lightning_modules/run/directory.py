@@ -48,12 +48,14 @@ def shared_start() -> Iterator[None]:
 def refuse_taken(run: Run) -> None:
     """Raise TakenError if the directory of ``run`` holds a run, unless ``ckpt_path`` is that very run's.
 
-    Nothing is lost by a report over an earlier report, or by starting a run over that was stopped before its first
-    checkpoint; the latter is said.
+    Nothing is lost by a report over an earlier report, by writing shards that were stopped, which left none, or by
+    starting a run over that was stopped before its first checkpoint; the latter is said.
     """
     directory, mode, path = run.directory, run.config["mode"], run.config["ckpt_path"]
     earlier = read_summary(directory)
     if not holds_run(directory) or mode == earlier.get("mode") == "report":
+        return
+    if mode == earlier.get("mode") == "shards" and earlier.get("status") in STOPPED:
         return
     if path is not None and not run.published and directory.resolve() in Path(path).resolve().parents:
         return
