@@ -66,7 +66,7 @@ def read_footers(files: Sequence[str], columns: tuple[str, str], feature: Any, s
     with ThreadPoolExecutor(AT_ONCE) as threads:
         sizes = list(threads.map(lambda file: _footer(file, columns, feature, split), files))
     if not any(map(sum, sizes)):
-        raise DataError(f"the split {split} has no rows; {REMEDY}, or name another split")
+        raise DataError(f"the split {split} has no rows; name another split")
     rows = np.array([rows for groups in sizes for rows in groups], dtype=np.int64)
     file = np.repeat(np.arange(len(sizes)), [len(groups) for groups in sizes])
     group = np.array([number for groups in sizes for number in range(len(groups))], dtype=np.int64)

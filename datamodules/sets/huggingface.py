@@ -65,7 +65,13 @@ class HuggingFaceTable(FileDataModule):
         train = parts["train"]
         if len(parts) == 1:
             self._notes.insert(0, f"divided by data.test_fraction={options.test_fraction}")
-            return Listing(names, *held_out(train, options.test_fraction, options.holdout_seed))
+            train, test = held_out(train, options.test_fraction, options.holdout_seed)
+            if not len(test) or not len(train):
+                raise DataError(
+                    f"data.test_fraction={options.test_fraction} gives {len(test)} of {len(train) + len(test)} images to "
+                    "test on, because classes are divided one by one; choose another fraction"
+                )
+            return Listing(names, train, test)
         if "test" not in parts:
             return Listing(names, train, parts["val"])
         return Listing(names, train, parts["test"], parts.get("val", ()))

@@ -96,8 +96,13 @@ def _check_possible(opened: Opened, chosen: Chosen, root: str) -> None:
         )
     files = [file for split in chosen.splits.values() for file in opened.files.get(split, [])]
     others = [file for file in files if not file.lower().endswith(PARQUET)]
-    if others or not files:
+    if not files:
         raise DataError(
-            f"data.streaming=true reads files of Parquet, and {root} has {few(others, 2) or 'none'}; leave it out, or, "
-            "on the Hub, try data.revision=refs/convert/parquet"
+            f"data.streaming=true reads files of Parquet, and {root} is a table already, which is read as it is needed; "
+            "leave it out"
+        )
+    if others:
+        raise DataError(
+            f"data.streaming=true reads files of Parquet, and {root} has {few(others, 2)}; leave it out, or, on the Hub, "
+            "try data.revision=refs/convert/parquet"
         )

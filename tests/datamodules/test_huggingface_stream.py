@@ -235,7 +235,7 @@ def test_datasets_that_cannot_be_streamed(fruit, tmp_path):
     with pytest.raises(DataError, match=r"no split to test on beside train, and a stream cannot be divided"):
         module(fruit, test_split="unused")
     datasets.load_dataset(str(fruit)).save_to_disk(str(tmp_path / "saved"))
-    with pytest.raises(DataError, match=r"reads files of Parquet, and .*saved has none; leave it out"):
+    with pytest.raises(DataError, match=r"reads files of Parquet, and .*saved is a table already, .*; leave it out"):
         module(tmp_path / "saved")
     fabricate.folder(tmp_path / "photos")
     with pytest.raises(DataError, match=r"reads files of Parquet, and .*photos has .*JPEG"):
