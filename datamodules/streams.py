@@ -6,6 +6,7 @@ works too, and reads from the beginning for each step back.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -125,6 +126,7 @@ class _Reading:
 
     def __init__(self, source: StreamSource, lane: Lane, number: int, buffer: int, seed: int) -> None:
         self.lane = lane
+        self.process = os.getpid()
         self.number = number  # of the image that is due
         shuffled = lane.training and buffer > 1
         self.order: Sequence[int] = buffered_order(lane, buffer, seed).tolist() if shuffled else range(lane.size)
@@ -133,8 +135,12 @@ class _Reading:
         self.held: dict[int, Sample] = {}  # by place
 
     def reaches(self, lane: Lane, number: int) -> bool:
-        """Whether the image is of this lane, and near in front."""
-        return lane == self.lane and self.number <= number <= self.number + AHEAD
+        """Whether the image is of this lane, and near in front.
+
+        In a forked process it is not: the place in an open file is shared with the one that opened it.
+        """
+        near = self.number <= number <= self.number + AHEAD
+        return lane == self.lane and near and self.process == os.getpid()
 
     def at(self, number: int) -> Sample:
         while self.number <= number:

@@ -68,8 +68,8 @@ class HuggingFaceTable(FileDataModule):
             train, test = held_out(train, options.test_fraction, options.holdout_seed)
             if not len(test) or not len(train):
                 raise DataError(
-                    f"data.test_fraction={options.test_fraction} gives {len(test)} of {len(train) + len(test)} images to "
-                    "test on, because classes are divided one by one; choose another fraction"
+                    f"data.test_fraction={options.test_fraction} gives {len(test)} of {len(train) + len(test)} images "
+                    "to test on, because classes are divided one by one; choose another fraction"
                 )
             return Listing(names, train, test)
         if "test" not in parts:

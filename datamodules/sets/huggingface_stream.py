@@ -98,11 +98,11 @@ def _check_possible(opened: Opened, chosen: Chosen, root: str) -> None:
     others = [file for file in files if not file.lower().endswith(PARQUET)]
     if not files:
         raise DataError(
-            f"data.streaming=true reads files of Parquet, and {root} is a table already, which is read as it is needed; "
-            "leave it out"
+            f"data.streaming=true reads files of Parquet, and {root} is a table already, which is read as it is "
+            "needed; leave it out"
         )
     if others:
         raise DataError(
-            f"data.streaming=true reads files of Parquet, and {root} has {few(others, 2)}; leave it out, or, on the Hub, "
-            "try data.revision=refs/convert/parquet"
+            f"data.streaming=true reads files of Parquet, and {root} has {few(others, 2)}; leave it out, or, on the "
+            "Hub, try data.revision=refs/convert/parquet"
         )

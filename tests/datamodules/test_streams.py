@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from itertools import chain, islice
 
 import pytest
@@ -181,6 +182,17 @@ def test_other_orders_work_too_and_read_as_little_as_they_can():
     assert source.begun == [0, 3, AHEAD + 99, 2]
     with pytest.raises(IndexError):
         images[AHEAD + 100]
+
+
+def test_a_forked_process_opens_the_stream_itself():
+    """The place in an open file is shared between a process and those it forks."""
+    images = StreamedImages(source := Numbered(10), lambda image: image, classes=10)
+    assert images[0][1] == 0
+    answers = multiprocessing.get_context("fork").SimpleQueue()
+    child = multiprocessing.get_context("fork").Process(target=lambda: answers.put((images[3][1], source.begun)))
+    child.start()
+    assert answers.get() == (3, [0, 3])
+    child.join()
 
 
 def test_parts_are_described():
