@@ -111,7 +111,8 @@ def stored_config(path: str, directory: Path | None, training: bool) -> dict[str
 
 def _order_differs(config: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
     """Whether the images come in another order, because there are more or fewer processes to load a stream."""
-    if not issubclass(DATASETS.get(config["data"]["name"]).options, StreamOptions):
+    data = config["data"]
+    if not issubclass(DATASETS.get(data["name"]).options, StreamOptions) or data.get("streaming") is False:
         return False
     now, before = (max(int(value_at(each, LOADING) or 0), 1) for each in (config, stored))
     return now != before

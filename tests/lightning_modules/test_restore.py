@@ -12,7 +12,7 @@ from gcp.options import written
 from lightning_modules.run.find_checkpoint import find
 from lightning_modules.run.merge_config import merge
 from lightning_modules.run.read_checkpoint import read
-from lightning_modules.run.restore import restore
+from lightning_modules.run.restore import _order_differs, restore
 from lightning_modules.run.spec import Run
 
 STORED = {
@@ -203,3 +203,20 @@ def test_the_first_of_two_stages_is_resumed_as_the_whole_run(tmp_path):
     assert (run.checkpoint_stage, run.config["second_stage"]) == (1, {"epochs": 2})
     with pytest.raises(CheckpointError, match=f"hydra.run.dir={tmp_path}/run$"):
         restore(Run(tmp_path / "run/stage1", asked), [], directory_given=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "differs"),
+    [
+        ("webdataset", {}, True),
+        ("huggingface", {"streaming": True}, True),
+        ("huggingface", {"streaming": False}, False),
+    ],
+)
+def test_streams_are_ordered_by_the_processes_that_load_them(name, more, differs):
+    def loaded_by(processes):
+        return {"data": {"name": name, "num_workers": processes, **more}}
+
+    assert _order_differs(loaded_by(3), loaded_by(2)) is differs
+    assert not _order_differs(loaded_by(1), loaded_by(0))
+    assert not _order_differs({"data": {"name": "digits", "num_workers": 3}}, {"data": {"num_workers": 0}})
