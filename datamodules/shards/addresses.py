@@ -12,12 +12,18 @@ from urllib.parse import urljoin, urlparse
 from datamodules.shards.library import webdataset
 from gcp.errors import DataError, first_line
 
+PROGRAMS = ("curl", "gsutil", "ais")
 REMOTE = "https, http, sftp, ftps, scp (by curl), gs (by gsutil), hf, ais"
 
 
 def is_remote(url: str) -> bool:
     """Whether ``url`` has a scheme, such as https."""
     return "://" in url
+
+
+def ends_with(place: str, ending: str) -> bool:
+    """Whether the path of a file or address does, whatever is asked for behind it (``?token=...``)."""
+    return (urlparse(place).path if is_remote(place) else place).endswith(ending)
 
 
 def expanded(pattern: str, option: str) -> list[str]:
@@ -89,6 +95,8 @@ def read_json(url: str) -> Any:
 
 def reason(error: Exception) -> str:
     """Why a file or address could not be read, in a few words."""
+    if isinstance(error, FileNotFoundError) and error.filename in PROGRAMS:
+        return f"the program {error.filename}, which opens such addresses, is not installed"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = first_line(error)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.parts import PART_OF
-from datamodules.shards.addresses import checked, expanded, is_remote
+from datamodules.shards.addresses import checked, ends_with, expanded, is_remote
 from datamodules.shards.counting import count
 from datamodules.shards.index import MAKE, PARTS, Index, file_name, read_index
 from gcp.errors import DataError, few
@@ -59,7 +59,7 @@ def _part(place: str | list[str], part: str, count_remote: bool) -> Index:
         place += file_name(part)
     elif not is_remote(place) and Path(place).expanduser().is_dir():
         place = str(Path(place) / file_name(part))
-    if place.endswith(".json"):
+    if ends_with(place, ".json"):
         return read_index(checked(place, option), option)
     shards = expanded(place, option)
     missing = [url for url in shards if not is_remote(url) and not Path(url).is_file()]

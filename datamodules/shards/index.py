@@ -1,7 +1,7 @@
 """The index of the shards of a part: how many images each holds, what the classes are called.
 
-It is a JSON file in the format of wids, the part of the library webdataset with random access: ``wids_version`` and a
-``shardlist`` of ``url`` and ``nsamples``, addresses relative to the file. Beside them it says what a dataset must be
+It is a JSON file in the format of wids, webdataset's sister with random access: ``wids_version`` and a ``shardlist`` of
+``url`` and ``nsamples``, addresses relative to the file. Beside them it says what a dataset must be
 known by without reading it:
 
 - ``part``: train, val or test;

@@ -258,6 +258,12 @@ def test_shards_come_over_http(pictures, served):
         list(source.read(Lane(12, 1, training=False), range(12)))
 
 
+def test_what_opens_addresses_may_be_missing(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DataError, match=r"cannot be read \(the program curl, which opens such .* is not installed"):
+        made("webdataset", urls="http://127.0.0.1:9/train.json?token=x")
+
+
 @pytest.mark.parametrize(
     ("pattern", "sentence"),
     [
@@ -465,3 +471,14 @@ def test_a_run_that_goes_on_opens_no_shard_that_is_done(textures, monkeypatch):
     )
     assert [labels.tolist() for _, labels in resumed] == whole[25:]
     assert len(opened) <= 2  # of six stretches
+
+
+def test_the_library_reads_what_is_written(textures):
+    _, folder = textures
+    import webdataset
+
+    samples = list(webdataset.WebDataset(str(folder / "train-{000000..000004}.tar"), shardshuffle=False).decode())
+    assert len(samples) == TRAIN
+    found = made("webdataset", urls=str(folder)).splits.train
+    assert [sample["cls"] for sample in samples] == [found[position][1] for position in range(TRAIN)]
+    assert all(np.array_equal(sample["npy"], found[position][0]) for position, sample in enumerate(samples))
