@@ -56,7 +56,9 @@ def test_there_are_as_many_commands_as_there_were():
 @pytest.mark.parametrize(
     "page", slow_unless([page for page in WITH_COMMANDS if page.name not in VARIANTS], WITH_COMMANDS), ids=name
 )
-def test_the_commands_run(page, cli, tmp_path):
+def test_the_commands_run(page, cli, tmp_path, monkeypatch):
+    if "dataset=huggingface" in "".join(commands(page)):
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     prepare(page, tmp_path, cli)
     for command in commands(page):
         arguments = small(command, page)
