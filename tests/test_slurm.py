@@ -218,6 +218,16 @@ def test_a_shell_of_salloc_is_as_any_other(site):
     assert site.summary(str(directory))["status"] == "ok"
 
 
+def test_so_is_a_terminal_of_srun(site):
+    """And one process of two, which are the tasks themselves, is one of a run."""
+    command = f"python {RUN} {' '.join(SHORT)}"
+    site.run("script", "-qec", f"srun --job-name=mine --pty bash -c '{command} && {command}; exit'", "/dev/null")
+    assert len(list(site.folder.glob("outputs/*-*-*/*/summary.json"))) == 2  # DATE/TIME
+    site.run("script", "-qec", f"srun --ntasks=2 --pty {command} {' '.join(TWO)}", "/dev/null")
+    (directory,) = (site.folder / "outputs").glob("slurm-*")
+    assert site.summary(str(directory))["status"] == "ok"
+
+
 HOWS = {
     "preemption": preempt,
     "SIGUSR1": lambda site: announce(site, "USR1"),

@@ -62,8 +62,10 @@ def under_slurm() -> bool:
 def _started_by_slurm() -> bool:
     if "SLURM_PROCID" not in os.environ or "SLURM_JOB_ID" not in os.environ:  # a shell of salloc has no number
         return False
-    # Only the first task of srun --pty has the terminal. A job that is queued from there inherits the variable.
-    return not ("SLURM_PTY_PORT" in os.environ and sys.stdin is not None and sys.stdin.isatty())
+    # The shell of srun --pty is the only task with a terminal, and this process is not the task itself. The variable
+    # alone says nothing: a job that is queued from there inherits it.
+    terminal = "SLURM_PTY_PORT" in os.environ and sys.stdin is not None and sys.stdin.isatty()
+    return not terminal or os.environ.get("SLURM_TASK_PID") == str(os.getpid())
 
 
 def check_tasks(devices: int, machines: int, where: str) -> None:
