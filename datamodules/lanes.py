@@ -73,7 +73,7 @@ class Lane(NamedTuple):
     @property
     def _batch(self) -> int:
         """A device that has fewer training images than a batch takes gives them as one batch."""
-        return min(self.batch_size, self.length // self.devices) if self.training else self.batch_size
+        return max(min(self.batch_size, self.length // self.devices), 1) if self.training else self.batch_size
 
 
 class Turn(NamedTuple):

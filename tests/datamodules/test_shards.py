@@ -8,7 +8,7 @@ import tarfile
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from itertools import chain
+from itertools import chain, product
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from datamodules.lanes import Lane
 from datamodules.seeding import private_generator
 from datamodules.shards.addresses import expanded
 from datamodules.shards.finding import find_parts
-from datamodules.shards.index import read_index
+from datamodules.shards.index import Index, Shard, read_index
 from datamodules.shards.source import ShardSource
 from datamodules.shards.writing import LOCK, new_folder, write_shards
 from gcp.errors import DataError
@@ -482,3 +482,22 @@ def test_the_library_reads_what_is_written(textures):
     found = made("webdataset", urls=str(folder)).splits.train
     assert [sample["cls"] for sample in samples] == [found[position][1] for position in range(TRAIN)]
     assert all(np.array_equal(sample["npy"], found[position][0]) for position, sample in enumerate(samples))
+
+
+def test_few_and_unequal_shards_are_divided_all_the_same():
+    sizes = [1, 50, 3, 7, 1, 1, 30]
+    for chosen in (sizes, [61], [1] * 9):
+        shards = [Shard(f"{number}.tar", size) for number, size in enumerate(chosen)]
+        source = ShardSource(Index(shards, ["a"], np.array([sum(chosen)])), seed=1)
+        for devices, lanes, training in product((1, 2), (1, 3, 5), (True, False)):
+            for epoch in range(3):
+                whole = Lane(len(source), 4, training, epoch, devices=devices, lanes=lanes)
+                found = []
+                for rank, number in product(range(devices), range(lanes)):
+                    lane = whole._replace(rank=rank, number=number)
+                    for shard, places in source.stretches(lane, range(lane.size)):
+                        assert places == list(range(places[0], places[-1] + 1))
+                        assert places[-1] < chosen[shard]
+                        found += [(shard, place) for place in places]
+                assert len(found) == len(set(found))
+                assert len(found) == (len(source) // devices // 4 * 4 * devices if training else len(source))

@@ -173,6 +173,12 @@ def test_another_division_inside_an_epoch_is_refused(change, sentence):
     assert len(list(islice(other, 1))) == 1
 
 
+def test_too_many_devices():
+    for part, size in (("train", IMAGES), ("val", VAL), ("test", TEST)):
+        with pytest.raises(DataError, match=f"the {part} part holds {size} .* too few for 70 devices; use fewer"):
+            getattr(module(rank=69, devices=70), f"{part}_dataloader")()
+
+
 def test_other_orders_work_too_and_read_as_little_as_they_can():
     source = Numbered(AHEAD + 100)
     images = StreamedImages(source, lambda image: image, classes=AHEAD + 100)
