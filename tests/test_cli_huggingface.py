@@ -22,6 +22,7 @@ SIZES = "3 classes (apple, pear, plum); 12 training, 6 validation, 6 test images
 @pytest.fixture(autouse=True)
 def fruit(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))  # of other processes
     fabricate.table(tmp_path / "fruit")
 
 

@@ -26,6 +26,11 @@ FEATURES = datasets.Features(
 )
 
 
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory):
     """A dataset of pictures whose labels are their numbers, so that labels tell them apart."""
@@ -135,8 +140,7 @@ def test_a_run_goes_on_inside_an_epoch(workers, streamed, tmp_path):
 
 
 @pytest.fixture
-def fruit(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+def fruit(tmp_path):
     fabricate.table(tmp_path / "fruit")
     return tmp_path / "fruit"
 
