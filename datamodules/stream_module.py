@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, Sampler
 
 from datamodules.lanes import Lane, LaneSampler, LaneShare
 from datamodules.options import StreamOptions
+from datamodules.preprocessing import Preprocessing
 from datamodules.sampler import EpochSampler
 from datamodules.splits import Splits
 from datamodules.streams import StreamedImages, StreamSource
@@ -69,6 +70,11 @@ class StreamDataModule(TransformedDataModule):
             raise DataError(f"there is one class only, {streams.class_names}, and nothing to tell it from; add others")
         sources = {"train": streams.train, "val": streams.val or streams.test, "test": streams.test}
         return Splits(**{part: self._images(source, part) for part, source in sources.items()})
+
+    @property
+    def finished(self) -> Preprocessing | None:
+        """What made the images finished, so that no transform applies to them any more; None: they are pictures."""
+        return None
 
     @property
     def validates_on_test(self) -> bool:

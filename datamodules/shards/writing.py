@@ -25,10 +25,12 @@ from datamodules.augmented import FileSource
 from datamodules.base import ImageDataModule
 from datamodules.decoding import decode_contents
 from datamodules.lanes import Lane, Turn
+from datamodules.preprocessing import Preprocessing
 from datamodules.seeding import private_generator
 from datamodules.shards.index import PARTS, Index, Shard, file_name
 from datamodules.shards.library import webdataset
 from datamodules.shards.source import ARRAY, IMAGES, LABEL
+from datamodules.stream_module import StreamDataModule
 from datamodules.streams import StreamedImages
 from datamodules.transformed import TransformedDataModule
 from gcp.errors import DataError
@@ -192,11 +194,11 @@ def _reader(dataset: Dataset[Any], part: str, name: str, verify: bool) -> Callab
     raise DataError(f"dataset={name} gives neither files nor images in memory, of which shards could be written")
 
 
-def _finished(data: ImageDataModule, name: str) -> Any:
+def _finished(data: ImageDataModule, name: str) -> Preprocessing | None:
     """How images that are no pictures any more came to be. Raises DataError if the dataset does not say."""
     train = data.splits.train
     if not isinstance(train, TensorDataset):
-        return getattr(data, "finished", None)
+        return data.finished if isinstance(data, StreamDataModule) else None
     found, size = data.preprocessing, data.image_size
     images = train.tensors[0]
     if found is None or images.dtype != torch.float32 or images.shape[1:] != (3, size, size):
