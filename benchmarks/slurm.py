@@ -1,6 +1,6 @@
 """Jobs of a real Slurm on this machine: ``python -m benchmarks.slurm`` writes benchmarks/slurm.md.
 
-The cluster and the jobs are those of tests/test_slurm.py; Slurm (slurm-wlm, munge) has to be installed, and root asks.
+The cluster and the jobs are those of tests/test_slurm.py. It needs Slurm (slurm-wlm, munge) and to be run as root.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from benchmarks.slurm_runs import (
     requeue,
     same_training,
 )
+from lightning_modules.metric_names import TEST_ACCURACY
 
 HERE = Path(__file__).resolve().parent
 SWEEP = ("-m", "sweep=methods", "method=pade,newton,taylor", *SHORT)
@@ -80,7 +81,7 @@ def sweep(site: Site) -> list[str]:
     done = site.train(*SWEEP, *options, "hydra.sweep.dir=there")
     names = sorted(path.name for path in (site.folder / "here").glob("*-*"))
     rows = [
-        (name, site.summary(f"there/{name}")["scheduler_job"], f"{site.summary(f'there/{name}')['test/acc1']:.4f}",
+        (name, site.summary(f"there/{name}")["scheduler_job"], f"{site.summary(f'there/{name}')[TEST_ACCURACY]:.4f}",
          "yes" if same_training(site, f"here/{name}", f"there/{name}") else "NO")
         for name in names
     ]  # fmt: skip

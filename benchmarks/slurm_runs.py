@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from lightning_modules.metric_names import VAL_ACCURACY, VAL_LOSS
+
 ROOT = Path(__file__).resolve().parent.parent
 RUN = str(ROOT / "run.py")
 SHOWN = ("JobState", "Reason", "Restarts", "ExitCode")
@@ -155,7 +157,7 @@ def same_training(site: Site, one: str, other: str) -> bool:
     """Whether two runs ended in the same weights, optimizer state and validation metrics, bit by bit."""
     first, second = site.checkpoint(one), site.checkpoint(other)
     rows = [list(csv.DictReader((site.folder / each / "metrics.csv").open())) for each in (one, other)]
-    metrics = [[(row["step"], row["val/loss"], row["val/acc1"]) for row in each if row["val/loss"]] for each in rows]
+    metrics = [[(row["step"], row[VAL_LOSS], row[VAL_ACCURACY]) for row in each if row[VAL_LOSS]] for each in rows]
     return (
         first["global_step"] == second["global_step"]
         and metrics[0] == metrics[1]

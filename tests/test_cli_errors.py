@@ -26,7 +26,10 @@ CASES = {
     "negative degree": (["method=taylor", "method.degree=-3"], "method.degree must be at least 1, got -3"),
     "negative epochs": (["trainer.max_epochs=-2"], "trainer.max_epochs must be at least 1, got -2"),
     "word for a number": (["optimizer.lr=abc"], "optimizer.lr: Value 'abc' of type 'str' could not be converted"),
-    "unknown mode": (["mode=train"], "mode must be one of fit, test, export, predict, report, analyze, got 'train'"),
+    "unknown mode": (
+        ["mode=train"],
+        "mode must be one of fit, test, export, predict, report, analyze, shards, got 'train'",
+    ),
     "no checkpoint given": (["mode=test"], "mode=test needs ckpt_path"),
     "missing checkpoint": (["mode=test", "ckpt_path=gone.ckpt"], "no checkpoint at gone.ckpt"),
     "no newest run": (["mode=test", "ckpt_path=last"], "found no checkpoints/last.ckpt under outputs"),
