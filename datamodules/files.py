@@ -103,12 +103,7 @@ class FileDataModule(TransformedDataModule):
             raise DataError(f"{error.filename or root} cannot be read ({error.strerror or error}); mend that") from None
         self._class_names = names
         if options.holdout:
-            train, val = held_out(train, options.holdout, options.holdout_seed)
-            if not len(val) or not len(train):
-                raise DataError(
-                    f"data.holdout={options.holdout} holds out {len(val)} images of {len(val) + len(train)}, because "
-                    "classes are divided one by one; choose another fraction"
-                )
+            train, val = held_out(train, "holdout", options.holdout, options.holdout_seed)
         sources = {"train": train, "val": val if len(val) else test, "test": test}
         return Splits(**{part: self._images(self.source(records), part) for part, records in sources.items()})
 
@@ -184,10 +179,18 @@ class FileDataModule(TransformedDataModule):
         return AugmentedImages(source, self.transform(part), self.options.seed)
 
 
-def held_out(records: Records, fraction: float, seed: int) -> tuple[Records, Records]:
-    """Two parts of ``records``, the second with ``fraction`` of each class."""
-    train, val = stratified_split(records.labels, (1 - fraction, fraction), seed)
-    return records.select(train), records.select(val)
+def held_out(records: Records, option: str, fraction: float, seed: int) -> tuple[Records, Records]:
+    """Two parts of ``records``, the second with ``fraction`` of each class.
+
+    Raises DataError, which names the ``option`` that says the fraction, if one of them has no images.
+    """
+    train, held = stratified_split(records.labels, (1 - fraction, fraction), seed)
+    if not len(held) or not len(train):
+        raise DataError(
+            f"data.{option}={fraction} holds out {len(held)} images of {len(records)}, because classes are divided one "
+            "by one; choose another fraction"
+        )
+    return records.select(train), records.select(held)
 
 
 def _unreadable_images(part: str, records: Records, wrong: dict[int, str]) -> DataError:

@@ -38,7 +38,8 @@ class FolderDataModule(FileDataModule):
             if self.options.check:
                 refuse_hidden_parts(root)
             names, records = read_tree(root)
-            return Listing(names, *held_out(records, self.options.test_fraction, self.options.holdout_seed))
+            fraction, seed = self.options.test_fraction, self.options.holdout_seed
+            return Listing(names, *held_out(records, "test_fraction", fraction, seed))
         names, train = read_tree(folders.pop("train"))
         parts = {}
         for part, folder in folders.items():

@@ -65,12 +65,8 @@ class HuggingFaceTable(FileDataModule):
         train = parts["train"]
         if len(parts) == 1:
             self._notes.insert(0, f"divided by data.test_fraction={options.test_fraction}")
-            train, test = held_out(train, options.test_fraction, options.holdout_seed)
-            if not len(test) or not len(train):
-                raise DataError(
-                    f"data.test_fraction={options.test_fraction} gives {len(test)} of {len(train) + len(test)} images "
-                    "to test on, because classes are divided one by one; choose another fraction"
-                )
+            fraction, seed = options.test_fraction, options.holdout_seed
+            train, test = held_out(train, "test_fraction", fraction, seed)
             return Listing(names, train, test)
         if "test" not in parts:
             return Listing(names, train, parts["val"])

@@ -352,6 +352,8 @@ def test_other_classes_in_the_test_part(copy):
 
 def test_a_single_tree_is_divided(tmp_path):
     fabricate._tree(tmp_path, ["a", "b"], 5, 0)
+    with pytest.raises(DataError, match=r"data.test_fraction=0.01 holds out 0 images of \d+, .*another fraction"):
+        made("folder", tmp_path, test_fraction=0.01)
     data = made("folder", tmp_path, test_fraction=0.4)
     assert (len(data.splits.train), len(data.splits.test)) == (6, 4)
 

@@ -222,9 +222,7 @@ def test_a_split_is_divided_and_the_others_are_said(tmp_path, parts):
     divided = made(root, test_split="unused", test_fraction=0.5, check=False)
     assert "6 training, 6 validation, 6 test images" in divided.describe()
     assert divided.describe().endswith("divided by data.test_fraction=0.5; splits not used: test, extra")
-    with pytest.raises(
-        DataError, match=r"data\.test_fraction=0\.1 gives 0 of 12 images to test on, .*another fraction"
-    ):
+    with pytest.raises(DataError, match=r"data\.test_fraction=0\.1 holds out 0 images of 12, .*another fraction"):
         made(root, test_split="unused", test_fraction=0.1, check=False)
     held = made(root, val_split="extra", holdout=0.25, check=False)
     assert "9 training, 3 validation, 6 test images" in held.describe()
