@@ -69,6 +69,7 @@ def _another_folder(cli):
     forget(cli)
 
 
+@pytest.mark.slow
 def test_a_run_elsewhere_with_a_plugin(cli, tmp_path, summary_of, monkeypatch):
     """Its plugin, its dataset's and its network's options are known by its checkpoint; its places are not followed."""
     monkeypatch.delenv("GCP_DATA", raising=False)

@@ -49,9 +49,8 @@ def switches_of(directory):
     return [(float(row["switch/epoch"]), int(row["step"])) for row in rows if row.get("switch/epoch")]
 
 
-@pytest.mark.parametrize(
-    "at", [(), pytest.param(("switch.at=condition", "switch.condition=1e9"), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [(), ("switch.at=condition", "switch.condition=1e9")])
 def test_killed_before_and_after_the_switch_it_ends_with_the_same_weights(cli, tmp_path, summary_of, kill_in, at):
     switched = 2 if at else 3  # the first epoch with the second method, counted from 1
     assert cli(*HYBRID, *at, "hydra.run.dir=whole").code == 0
@@ -90,6 +89,7 @@ def test_a_hybrid_run_is_not_one_of_a_single_method(cli, tmp_path):
     assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+@pytest.mark.slow
 def test_each_checkpoint_is_tested_with_its_own_method(cli, tmp_path, summary_of):
     assert cli(*HYBRID, "hydra.run.dir=run").code == 0
     assert cli(*HYBRID, "trainer.max_epochs=2", "hydra.run.dir=early").code == 0

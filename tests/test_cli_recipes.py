@@ -94,6 +94,7 @@ def test_two_stages_are_one_command(cli, tmp_path, summary_of):
         assert {row["epoch"] for row in csv.DictReader(file) if row["val/acc1"]} == {"1", "2"}
 
 
+@pytest.mark.slow
 def test_a_finished_first_stage_is_not_done_again(cli, tmp_path, summary_of):
     assert cli(*SMALL, *TWO, "hydra.run.dir=run").code == 0
     before = summary_of(tmp_path / "run/stage1")

@@ -75,6 +75,7 @@ def test_places_that_cannot_be(cli, tmp_path, arguments, message):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.slow
 def test_a_folder_in_place_of_a_file(cli, tmp_path, summary_of):
     (tmp_path / "run/config.yaml").mkdir(parents=True)
     outcome = cli(*SMALL, "hydra.run.dir=run")

@@ -107,6 +107,7 @@ def test_damaged_pictures_of_every_format(tmp_path):
     check(tmp_path, 25, FORMATS, BACKENDS)
 
 
+@pytest.mark.slow
 def test_a_png_cut_to_a_few_bytes_or_with_one_bit_changed(tmp_path):
     whole = encoded("RGB", {}, "png")
     files = []

@@ -16,6 +16,7 @@ from gcp.errors import DataError
 from gcp.registry import resolve
 from tests.datamodules import fabricate
 from tests.datamodules.fabricate import FABRICATED, OFFICIAL
+from tests.slow import slow_unless
 
 NUMBERS = {  # as the papers and pages of the datasets have them
     "cub": (200, 5994, 5794, 0),
@@ -66,7 +67,7 @@ def copy(tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", slow_unless(set(NUMBERS) - {"cars", "dogs", "flowers"}, NUMBERS))
 def test_a_subset_is_one_on_purpose_or_refused(copy, name, monkeypatch):
     root = copy(name)
     module = resolve(DATASETS.get(name).datamodule)
@@ -248,7 +249,7 @@ MATLAB = [
 ]
 
 
-@pytest.mark.parametrize(("name", "file"), MATLAB)
+@pytest.mark.parametrize(("name", "file"), slow_unless([("dogs", "train_list.mat")], MATLAB))
 def test_a_web_page_or_damage_in_the_place_of_a_list_of_matlab(copy, name, file):
     root = copy(name)
     whole = (root / file).read_bytes()

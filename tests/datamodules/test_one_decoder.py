@@ -83,6 +83,7 @@ with dead_processes_named():
 """
 
 
+@pytest.mark.slow
 def test_a_loading_process_that_dies_names_what_it_was_reading():
     # In a process of its own: torch raises the error wherever that process is, and again until the loader is gone.
     ended = subprocess.run([sys.executable, "-c", DEADLY], capture_output=True, text=True, cwd=ROOT, check=False)

@@ -23,6 +23,8 @@ VARIANTS = (
     "hub.md",
     "huggingface.md",
     "streaming.md",
+    "watching.md",
+    "export.md",
 )  # what they do is done by other tests too
 WITH_PYTHON = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 # A block of Python, and the block of text that a sentence with "prints" announces, if there is one.

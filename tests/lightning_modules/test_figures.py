@@ -25,6 +25,7 @@ from lightning_modules.report.groups import rows_of
 from lightning_modules.report.picture import CURVES, SHOWN, comparison_figure, not_drawn, panels
 from lightning_modules.report.runs import RunRecord
 from lightning_modules.report.tables import markdown
+from tests.slow import slow_unless
 
 RESULTS = Path(study.HERE) / "results"
 SLACK = 2.0  # pixels that two texts may overlap, or that one may reach beyond the edge, without anybody seeing it
@@ -185,7 +186,7 @@ def scaled(report, factor, spread):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(("factor", "spread"), [(1, 1), (1e-3, 1), (1, 1e4), (1e3, 1)])
+@pytest.mark.parametrize(("factor", "spread"), slow_unless([(1, 1)], [(1, 1), (1e-3, 1), (1, 1e4), (1e3, 1)]))
 def test_the_benchmarks_of_layers(factor, spread):
     report = json.loads((RESULTS / "layers.json").read_text())
     figure = layers.figure(scaled(report, factor, spread))

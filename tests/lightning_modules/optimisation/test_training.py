@@ -116,14 +116,12 @@ def test_validation_that_is_interrupted_leaves_the_trained_weights(tmp_path):
     assert equal(module.state_dict(), recorder.steps[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
         (*MIXED, "schedule=cosine", "schedule.warmup_epochs=1", "optimizer=adamw", "optimizer.lr=0.01"),
-        pytest.param(
-            (*MIXED, "schedule=log", "schedule.warmup_steps=3", "trainer.accumulate_grad_batches=2"),
-            marks=pytest.mark.slow,
-        ),
+        (*MIXED, "schedule=log", "schedule.warmup_steps=3", "trainer.accumulate_grad_batches=2"),
     ],
     ids=["epochs", "steps"],
 )
