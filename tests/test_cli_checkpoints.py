@@ -209,6 +209,7 @@ def test_fine_tuning_from_a_run_of_ones_own(cli, tmp_path, summary_of):
     assert "other network" in cli("backbone.weights=run", *[*SMALL[1:], "backbone.width=12"]).err.replace("an", "")
 
 
+@pytest.mark.slow
 def test_going_on_at_another_rate_and_schedule(cli, tmp_path):
     """Asked for by ckpt_schedule=new; without it the change is refused by name."""
     start = ("schedule=step", "schedule.milestones=[2]", "optimizer.lr=0.1", "optimizer.momentum=0.8")

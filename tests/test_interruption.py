@@ -40,6 +40,7 @@ def test_an_interrupted_run_can_go_on(cli, tmp_path, sent, code):
     assert (resumed["status"], resumed["epochs"]) == ("ok", summary["epochs"] + 2)
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_is_resumed_keeps_its_accuracy(cli, tmp_path, summary_of):
     run = (*SMALL, "callbacks.monitor=val/loss", "hydra.run.dir=run")
     assert cli(*run, "trainer.max_epochs=2").code == 0

@@ -70,6 +70,7 @@ def test_a_killed_run_goes_on_exactly(run, tmp_path, summary_of, at, steps):
     assert results[0]["test/loss"] == results[1]["test/loss"]
 
 
+@pytest.mark.slow
 def test_a_truncated_last_checkpoint_gives_way_to_the_one_before(run, tmp_path):
     often = [*RUN, "callbacks.checkpoint_every_n_steps=5"]
     run(*often, "hydra.run.dir=whole")
