@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lightning_modules.run.interruption import Interrupted
+from lightning_modules.run.job import InterruptedRunError, job
 from tests.conftest import ROOT
 from tests.small import SMALL
 
@@ -67,3 +69,24 @@ def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
         assert process.poll() is None, "the run ended before its first checkpoint"
         time.sleep(0.1)
     raise AssertionError("no checkpoint after 60 s")
+
+
+def test_what_fails_on_the_way_out_is_an_interruption_all_the_same(tmp_path, summary_of):
+    """As Lightning does, which takes its loops down a second time if a signal comes while it does so."""
+
+    (tmp_path / "run").mkdir()
+
+    def work():
+        known = {"mode": "fit", "method": "pade", "backbone": "tiny", "dataset": "digits", "seed": 0}
+        with job(tmp_path / "run", **known) as summary:
+            summary.begin()
+            try:
+                raise Interrupted(signal.SIGINT)
+            finally:
+                raise RuntimeError("the loop has been taken down")
+
+    with pytest.raises(InterruptedRunError, match="interrupted, before there was a checkpoint") as stopped:
+        work()
+    assert stopped.value.exit_code == 130
+    assert summary_of(tmp_path / "run")["status"] == "interrupted"
+    assert not (tmp_path / "run" / "error.txt").exists()

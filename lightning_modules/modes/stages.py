@@ -9,7 +9,7 @@ from collections.abc import Callable
 from gcp.options import make_options
 from lightning_modules.run.checkpoint_names import BEST, FIRST, FOLDER
 from lightning_modules.run.find_checkpoint import last_in
-from lightning_modules.run.interruption import Interrupted
+from lightning_modules.run.interruption import interruption_in
 from lightning_modules.run.ranks import is_main_process
 from lightning_modules.run.read_checkpoint import readable
 from lightning_modules.run.restore import going_on
@@ -59,12 +59,11 @@ def _train(run: Run, outer: Summary, fit: Callable[[Run, Summary], None]) -> Non
     summary = Summary(run.directory, write=is_main_process(), outer=outer, mode="fit", **run.known)
     try:
         fit(run if run.config["ckpt_path"] is not None else _left(run) or run, summary)
-    except Interrupted as stop:
-        if summary.begun:
-            summary.interrupted(f"{stop}; go on with the run in {run.directory.parent}")
-        raise
     except BaseException as error:
-        if summary.begun:
+        stop = interruption_in(error)
+        if summary.begun and stop is not None:
+            summary.interrupted(f"{stop}; go on with the run in {run.directory.parent}")
+        elif summary.begun:
             summary.failed(error)
         raise
     summary.ok()

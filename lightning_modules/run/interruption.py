@@ -34,6 +34,16 @@ class Interrupted(BaseException):
         self.orderly = orderly
 
 
+def interruption_in(error: BaseException | None) -> Interrupted | None:
+    """The interruption that ``error`` is, or that it came from on the way out; None: it is something else.
+
+    Lightning takes its loops down twice when it is stopped in the middle of that, and fails the second time.
+    """
+    while error is not None and not isinstance(error, Interrupted):
+        error = error.__context__
+    return error
+
+
 TOO_EARLY = "interrupted before the run began; start again with the same command"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from gcp.errors import GCPError
 from lightning_modules.run.find_checkpoint import to_resume
-from lightning_modules.run.interruption import SIGNALS, TOO_EARLY, Interrupted
+from lightning_modules.run.interruption import SIGNALS, TOO_EARLY, Interrupted, interruption_in
 from lightning_modules.run.lock import locked
 from lightning_modules.run.ranks import is_main_process
 from lightning_modules.run.storage import storage_error
@@ -83,16 +83,17 @@ def job(directory: Path, kept: bool = False, **known: Any) -> Iterator[Summary]:
                     yield summary
                     summary.ok()
                 exit_code = 0
-            except Interrupted as stop:
+            except BaseException as error:
+                stop = interruption_in(error)
+                if stop is None:
+                    refused = isinstance(error, (GCPError, OSError))
+                    _note(summary, _told(error, directory), written=summary.begun or (new and not refused))
+                    raise
                 exit_code = 128 + stop.signum
                 sentence = f"{stop}{_how_to_go_on(directory, known['mode'])}"
                 if summary.begun or new:
                     summary.interrupted(sentence)
                 raise InterruptedRunError(sentence, exit_code) from None
-            except BaseException as error:
-                refused = isinstance(error, (GCPError, OSError))
-                _note(summary, _told(error, directory), written=summary.begun or (new and not refused))
-                raise
     except Exception as error:
         told = _told(error, directory)
         if told is error:
