@@ -66,8 +66,9 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         "Ratios: time of the transcription of the same method over the layer's; the layer's over the floor, and that "
         "ratio in its parts: decomposition, products of matrices, elementwise work, and calls, which is what is left: "
-        "an operator's time counts beyond that of a call on one number. Errors: relative, against the exact derivative "
-        "in float64 (for pi, taylor, topn and newton this holds their own approximation).",
+        "an operator's time counts beyond that of a call on one number. Parts are timed apart from the total, so calls "
+        "may come out below 0. Errors: relative, against the exact derivative in float64 (for pi, taylor, topn and "
+        "newton this holds their own approximation).",
         "",
     ]
     for case in report["cases"]:

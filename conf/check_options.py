@@ -14,9 +14,7 @@ from gcp.options import option_names
 from lightning_modules.run.normalisation import with_normalisation
 from lightning_modules.settings.callbacks import completed
 from lightning_modules.settings.section import make_section
-from lightning_modules.settings.sections import ADDED, GROUPS, SECTIONS, RunOptions, sections
-
-WITHOUT_CHECKPOINT = ("fit", "report", "analyze", "shards")  # modes that need none
+from lightning_modules.settings.sections import ADDED, GROUPS, SECTIONS, WITHOUT_CHECKPOINT, RunOptions, sections
 
 
 def check(config: DictConfig) -> dict[str, Any]:

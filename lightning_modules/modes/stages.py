@@ -9,7 +9,7 @@ from collections.abc import Callable
 from gcp.options import make_options
 from lightning_modules.run.checkpoint_names import BEST, FIRST, FOLDER
 from lightning_modules.run.find_checkpoint import last_in
-from lightning_modules.run.interruption import interruption_in
+from lightning_modules.run.interruption import Interrupted, came_from
 from lightning_modules.run.ranks import is_main_process
 from lightning_modules.run.read_checkpoint import readable
 from lightning_modules.run.restore import going_on
@@ -60,7 +60,7 @@ def _train(run: Run, outer: Summary, fit: Callable[[Run, Summary], None]) -> Non
     try:
         fit(run if run.config["ckpt_path"] is not None else _left(run) or run, summary)
     except BaseException as error:
-        stop = interruption_in(error)
+        stop = came_from(error, Interrupted)
         if summary.begun and stop is not None:
             summary.interrupted(f"{stop}; go on with the run in {run.directory.parent}")
         elif summary.begun:

@@ -14,8 +14,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 from lightning_modules.run.scheduler import QUEUED, announcements, queue_again
+
+ErrorT = TypeVar("ErrorT", bound=BaseException)
 
 
 class Interrupted(BaseException):
@@ -34,12 +37,12 @@ class Interrupted(BaseException):
         self.orderly = orderly
 
 
-def interruption_in(error: BaseException | None) -> Interrupted | None:
-    """The interruption that ``error`` is, or that it came from on the way out; None: it is something else.
+def came_from(error: BaseException | None, *kinds: type[ErrorT]) -> ErrorT | None:
+    """The first error of one of ``kinds`` that ``error`` is, or that it came from on the way out; None: there is none.
 
-    Lightning takes its loops down twice when it is stopped in the middle of that, and fails the second time.
+    Lightning takes its loops down twice when it is interrupted in the middle of that, and fails the second time.
     """
-    while error is not None and not isinstance(error, Interrupted):
+    while error is not None and not isinstance(error, kinds):
         error = error.__context__
     return error
 

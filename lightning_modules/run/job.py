@@ -11,7 +11,7 @@ from typing import Any
 
 from gcp.errors import GCPError
 from lightning_modules.run.find_checkpoint import to_resume
-from lightning_modules.run.interruption import SIGNALS, TOO_EARLY, Interrupted, interruption_in
+from lightning_modules.run.interruption import SIGNALS, TOO_EARLY, Interrupted, came_from
 from lightning_modules.run.lock import locked
 from lightning_modules.run.ranks import is_main_process
 from lightning_modules.run.storage import storage_error
@@ -45,13 +45,10 @@ def as_interruption(error: BaseException | None) -> InterruptedRunError | None:
 
     One outside of a run, which tells its own, is one before it began.
     """
-    while error is not None:
-        if isinstance(error, InterruptedRunError):
-            return error
-        if isinstance(error, (KeyboardInterrupt, Interrupted)):
-            return InterruptedRunError(TOO_EARLY, 128 + getattr(error, "signum", signal.SIGINT))
-        error = error.__context__
-    return None
+    stop = came_from(error, InterruptedRunError, KeyboardInterrupt, Interrupted)
+    if stop is None or isinstance(stop, InterruptedRunError):
+        return stop
+    return InterruptedRunError(TOO_EARLY, 128 + getattr(stop, "signum", signal.SIGINT))
 
 
 @contextmanager
@@ -84,7 +81,7 @@ def job(directory: Path, kept: bool = False, **known: Any) -> Iterator[Summary]:
                     summary.ok()
                 exit_code = 0
             except BaseException as error:
-                stop = interruption_in(error)
+                stop = came_from(error, Interrupted)
                 if stop is None:
                     refused = isinstance(error, (GCPError, OSError))
                     _note(summary, _told(error, directory), written=summary.begun or (new and not refused))

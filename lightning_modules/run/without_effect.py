@@ -4,33 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lightning_modules.settings.sections import GROUPS
+from lightning_modules.settings.sections import GROUPS, WITHOUT_CHECKPOINT
 
-TRAINING = ("optimizer", "schedule", "switch", "second_stage")
-# Mode to the sections that mean nothing to it. A mode shares `callbacks` for its progress bar.
+TRAINING = ("optimizer", "schedule", "switch", "second_stage")  # the analysis trains too, by an optimizer alone
+RUN = (*TRAINING, "training", "trainer", "logger")
+# Mode to the sections that mean nothing to it. Nobody is told of `callbacks`, whose progress_bar is for every mode.
 UNUSED = {
     "fit": ("export", "analysis", "shards"),
     "test": (*TRAINING, "export", "analysis", "shards"),
-    "predict": (*TRAINING, "training", "export", "analysis", "shards"),
-    "export": (*TRAINING, "training", "trainer", "logger", "analysis", "shards"),
-    "report": (
-        *TRAINING,
-        "training",
-        "trainer",
-        "logger",
-        "method",
-        "backbone",
-        "data",
-        "export",
-        "analysis",
-        "shards",
-    ),
-    "analyze": ("schedule", "switch", "second_stage", "training", "trainer", "logger", "export", "shards"),
-    "shards": (*TRAINING, "training", "trainer", "logger", "method", "backbone", "export", "analysis", "report"),
+    "predict": (*TRAINING, "training", "export", "analysis", "shards", "report"),
+    "export": (*RUN, "analysis", "shards", "report"),
+    "report": (*RUN, "method", "backbone", "data", "export", "analysis", "shards"),
+    "analyze": (*TRAINING[1:], "training", "trainer", "logger", "method", "export", "shards", "report"),
+    "shards": (*RUN, "method", "backbone", "export", "analysis", "report"),
 }
 OWN = {"export": "export", "analysis": "analyze", "shards": "shards"}
 """Section to the mode whose own it is."""
-ALONE = ("report", "analyze", "shards")  # modes without a checkpoint
 
 
 def without_effect(mode: str, arguments: Iterable[str]) -> str | None:
@@ -45,7 +34,7 @@ def without_effect(mode: str, arguments: Iterable[str]) -> str | None:
     'mode=fit makes no use of export.format: add mode=export'
     """
     names = [argument.lstrip("+~").partition("=")[0] for argument in arguments]
-    if mode not in ("fit", *ALONE):
+    if mode not in WITHOUT_CHECKPOINT:
         names = [name for name in names if name not in GROUPS]
     found = {name: section for name in names if (section := _section(name)) in UNUSED[mode]}
     if not found:

@@ -23,6 +23,7 @@ from lightning_modules.settings.search import SearchOptions
 from lightning_modules.settings.training import SecondStageOptions, SwitchOptions, TrainerOptions, TrainingOptions
 
 MODES = ("fit", "test", "export", "predict", "report", "analyze", "shards")
+WITHOUT_CHECKPOINT = ("fit", "report", "analyze", "shards")  # modes that need none
 
 # Group of the command line, section of the configuration it fills, and the registry its names come from.
 GROUPS: dict[str, tuple[str, Any]] = {

@@ -23,4 +23,5 @@ def test_what_is_set_without_effect_is_named(mode):
 
 
 def test_a_group_is_named_as_it_was_typed():
+    assert without_effect("analyze", ["method=pade", "optimizer.lr=1"]) == "mode=analyze makes no use of method"
     assert without_effect("report", ["dataset=cub", "path=runs"]) == "mode=report makes no use of dataset"
